@@ -1,0 +1,361 @@
+//! What a Put does to a record: replace it, or edit the parts that an update mask names.
+
+use super::{
+    Annotations, Descriptor, Image, ImageName, Invalid, Labels, Namespace, NamespaceRecord,
+    Timestamp,
+};
+
+/// What becomes of an image record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageChange {
+    Replace {
+        target: Descriptor,
+        labels: Labels,
+    },
+    /// In order. Without [`ImageEdit::Target`] the record must be there.
+    Edit(Vec<ImageEdit>),
+}
+
+/// One part of an image record, as it shall be; `None` removes a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageEdit {
+    Target(Descriptor),
+    Annotations(Annotations),
+    Annotation(String, Option<String>),
+    Labels(Labels),
+    Label(String, Option<String>),
+}
+
+/// A path of an image's update mask. A key goes to the end of the path, dots included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImagePath {
+    All,
+    Target,
+    Annotations,
+    Annotation(String),
+    Labels,
+    Label(String),
+}
+
+/// What becomes of a namespace's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceChange {
+    Replace(Labels),
+    /// In order; the namespace must be there.
+    Edit(Vec<(String, Option<String>)>),
+}
+
+/// A path of a namespace's update mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespacePath {
+    All,
+    Label(String),
+}
+
+// === impl ImageChange ===
+
+impl ImageChange {
+    /// The record after the change; `None` where the change edits a record that is not there.
+    ///
+    /// `created_at` is kept. `updated_at` is `now`, but never before it was; a change that leaves
+    /// everything as it is leaves `updated_at` too.
+    pub fn apply(
+        &self,
+        name: &ImageName,
+        old: Option<&Image>,
+        now: Timestamp,
+    ) -> Result<Option<Image>, Invalid> {
+        let Some((target, labels)) = self.contents(old)? else {
+            return Ok(None);
+        };
+        if let Some(old) = old.filter(|old| old.target == target && old.labels == labels) {
+            return Ok(Some(old.clone()));
+        }
+        Ok(Some(Image {
+            name: name.clone(),
+            target,
+            labels,
+            created_at: old.map_or(now, |old| old.created_at),
+            updated_at: old.map_or(now, |old| now.max(old.updated_at)),
+        }))
+    }
+
+    fn contents(&self, old: Option<&Image>) -> Result<Option<(Descriptor, Labels)>, Invalid> {
+        let edits = match self {
+            Self::Replace { target, labels } => return Ok(Some((target.clone(), labels.clone()))),
+            Self::Edit(edits) => edits,
+        };
+        let mut target = old.map(|old| old.target.clone());
+        let mut labels = old.map(|old| old.labels.clone()).unwrap_or_default();
+        if target.is_none() {
+            target = edits.iter().find_map(|edit| match edit {
+                ImageEdit::Target(target) => Some(target.clone()),
+                _ => None,
+            });
+        }
+        let Some(mut target) = target else {
+            return Ok(None);
+        };
+        for edit in edits {
+            match edit {
+                ImageEdit::Target(new) => target = new.clone(),
+                ImageEdit::Annotations(new) => target = target.with_annotations(new.clone())?,
+                ImageEdit::Annotation(key, value) => {
+                    let mut annotations = target.annotations().clone();
+                    match value {
+                        Some(value) => annotations.insert(key.clone(), value.clone()),
+                        None => annotations.remove(key),
+                    };
+                    target = target.with_annotations(annotations)?;
+                }
+                ImageEdit::Labels(new) => labels = new.clone(),
+                ImageEdit::Label(key, value) => edit_label(&mut labels, key, value.as_deref())?,
+            }
+        }
+        Ok(Some((target, labels)))
+    }
+}
+
+fn edit_label(labels: &mut Labels, key: &str, value: Option<&str>) -> Result<(), Invalid> {
+    match value {
+        Some(value) => labels.set(key.to_owned(), value.to_owned()),
+        None => {
+            labels.remove(key);
+            Ok(())
+        }
+    }
+}
+
+// === impl ImagePath ===
+
+impl ImagePath {
+    /// Refuses a path that is no part of an image that a Put can change.
+    pub fn parse(path: &str) -> Result<Self, Invalid> {
+        match path {
+            "*" => Ok(Self::All),
+            "target" => Ok(Self::Target),
+            "target.annotations" => Ok(Self::Annotations),
+            "labels" => Ok(Self::Labels),
+            _ => match (
+                path.strip_prefix("labels."),
+                path.strip_prefix("target.annotations."),
+            ) {
+                (Some(key), _) if !key.is_empty() => Ok(Self::Label(key.to_owned())),
+                (_, Some(key)) if !key.is_empty() => Ok(Self::Annotation(key.to_owned())),
+                _ => Err(Invalid::new(
+                    "update_mask",
+                    format!(
+                        "has {path:?}; it may have `target`, `target.annotations`, \
+                         `target.annotations.KEY`, `labels`, `labels.KEY` or `*`"
+                    ),
+                )),
+            },
+        }
+    }
+}
+
+// === impl NamespaceChange ===
+
+impl NamespaceChange {
+    /// The record after the change, by the rules of [`ImageChange::apply`].
+    pub fn apply(
+        &self,
+        name: &Namespace,
+        old: Option<&NamespaceRecord>,
+        now: Timestamp,
+    ) -> Result<Option<NamespaceRecord>, Invalid> {
+        let labels = match (self, old) {
+            (Self::Replace(labels), _) => labels.clone(),
+            (Self::Edit(_), None) => return Ok(None),
+            (Self::Edit(edits), Some(old)) => {
+                let mut labels = old.labels.clone();
+                for (key, value) in edits {
+                    edit_label(&mut labels, key, value.as_deref())?;
+                }
+                labels
+            }
+        };
+        let mut record = old
+            .cloned()
+            .unwrap_or_else(|| NamespaceRecord::new(name.clone(), now));
+        if record.labels != labels {
+            record.labels = labels;
+            record.updated_at = now.max(record.updated_at);
+        }
+        Ok(Some(record))
+    }
+}
+
+// === impl NamespacePath ===
+
+impl NamespacePath {
+    /// Refuses a path that is no part of a namespace that a Put can change.
+    pub fn parse(path: &str) -> Result<Self, Invalid> {
+        match (path, path.strip_prefix("labels.")) {
+            ("*" | "labels", _) => Ok(Self::All),
+            (_, Some(key)) if !key.is_empty() => Ok(Self::Label(key.to_owned())),
+            _ => Err(Invalid::new(
+                "update_mask",
+                format!("has {path:?}; it may have `labels`, `labels.KEY` or `*`"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Algorithm, Digest, Size};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::new(seconds, 0).unwrap()
+    }
+
+    fn target(content: &str) -> Descriptor {
+        let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
+        Descriptor::new(
+            "a/b".parse().unwrap(),
+            digest,
+            Size::try_from(7u64).unwrap(),
+        )
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        let mut labels = Labels::default();
+        for (key, value) in pairs {
+            labels.set((*key).into(), (*value).into()).unwrap();
+        }
+        labels
+    }
+
+    fn stored() -> Image {
+        Image {
+            name: "n".parse().unwrap(),
+            target: target("one"),
+            labels: labels(&[("a", "1"), ("b.c", "2")]),
+            created_at: at(100),
+            updated_at: at(100),
+        }
+    }
+
+    fn edited(edits: Vec<ImageEdit>) -> Image {
+        let old = stored();
+        ImageChange::Edit(edits)
+            .apply(&old.name, Some(&old), at(200))
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_replacement_keeps_created_at_and_moves_updated_at() {
+        let old = stored();
+        let change = ImageChange::Replace {
+            target: target("two"),
+            labels: Labels::default(),
+        };
+        let new = change
+            .apply(&old.name, Some(&old), at(200))
+            .unwrap()
+            .unwrap();
+        assert_eq!((new.created_at, new.updated_at), (at(100), at(200)));
+        assert!(new.labels.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_not_take_updated_at_back() {
+        let old = stored();
+        let change = ImageChange::Replace {
+            target: target("two"),
+            labels: Labels::default(),
+        };
+        let new = change
+            .apply(&old.name, Some(&old), at(50))
+            .unwrap()
+            .unwrap();
+        assert_eq!(new.updated_at, at(100));
+    }
+
+    #[test]
+    fn a_change_that_changes_nothing_is_the_record_as_it_was() {
+        let old = stored();
+        let same = ImageChange::Replace {
+            target: old.target.clone(),
+            labels: old.labels.clone(),
+        };
+        assert_eq!(
+            same.apply(&old.name, Some(&old), at(200)).unwrap(),
+            Some(old.clone())
+        );
+        let set_again = vec![ImageEdit::Label("a".into(), Some("1".into()))];
+        assert_eq!(edited(set_again), old);
+    }
+
+    #[test]
+    fn one_label_changes_and_the_rest_stays() {
+        let new = edited(vec![
+            ImageEdit::Label("b.c".into(), None),
+            ImageEdit::Label("d".into(), Some(String::new())),
+        ]);
+        assert_eq!(new.labels, labels(&[("a", "1"), ("d", "")]));
+        assert_eq!(new.target, stored().target);
+    }
+
+    #[test]
+    fn annotations_are_edited_inside_the_target() {
+        let new = edited(vec![
+            ImageEdit::Target(target("two")),
+            ImageEdit::Annotation("k".into(), Some("v".into())),
+        ]);
+        assert_eq!(new.target.digest(), target("two").digest());
+        assert_eq!(
+            new.target.annotations().get("k").map(String::as_str),
+            Some("v")
+        );
+        assert_eq!(new.labels, stored().labels);
+    }
+
+    #[test]
+    fn an_edit_makes_a_record_only_when_it_brings_a_target() {
+        let name: ImageName = "n".parse().unwrap();
+        let label = ImageEdit::Label("a".into(), Some("1".into()));
+        let labels_only = ImageChange::Edit(vec![label.clone()]);
+        assert_eq!(labels_only.apply(&name, None, at(1)).unwrap(), None);
+        let both = ImageChange::Edit(vec![label, ImageEdit::Target(target("one"))]);
+        let made = both.apply(&name, None, at(1)).unwrap().unwrap();
+        assert_eq!((made.labels.get("a"), made.created_at), (Some("1"), at(1)));
+    }
+
+    #[test]
+    fn a_mask_path_names_a_part_that_a_put_can_change() {
+        assert_eq!(
+            ImagePath::parse("labels.a.\"b/c\"").unwrap(),
+            ImagePath::Label("a.\"b/c\"".into())
+        );
+        assert_eq!(
+            ImagePath::parse("target.annotations.x.y").unwrap(),
+            ImagePath::Annotation("x.y".into())
+        );
+        for bad in [
+            "",
+            "name",
+            "created_at",
+            "target.digest",
+            "labels.",
+            "target.annotations.",
+            "Labels",
+        ] {
+            assert_eq!(
+                ImagePath::parse(bad).unwrap_err().field(),
+                "update_mask",
+                "{bad}"
+            );
+        }
+        for bad in ["", "name", "labels."] {
+            assert_eq!(
+                NamespacePath::parse(bad).unwrap_err().field(),
+                "update_mask",
+                "{bad}"
+            );
+        }
+    }
+}

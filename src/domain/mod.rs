@@ -1,0 +1,23 @@
+//! Valid values and pure rules: what an image record is, with no I/O, clock or protocol in sight.
+
+mod change;
+mod descriptor;
+mod digest;
+mod filter;
+mod image;
+mod invalid;
+mod labels;
+mod name;
+mod namespace;
+mod timestamp;
+
+pub use change::{ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespacePath};
+pub use descriptor::{Annotations, Descriptor, MediaType, Platform, Size};
+pub use digest::{Algorithm, Digest, DigestPrefix};
+pub use filter::{Dialect, Filter, FilterError, Hint, Kind, Subject, Value};
+pub use image::Image;
+pub use invalid::Invalid;
+pub use labels::Labels;
+pub use name::{ImageName, Namespace};
+pub use namespace::NamespaceRecord;
+pub use timestamp::Timestamp;

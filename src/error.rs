@@ -1,0 +1,155 @@
+//! What can go wrong, in the store's own terms. Knows no protocol.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::domain::{Digest, ImageName, Invalid, Namespace};
+use crate::kv::{CommitError, OpenError, ReadError, Revision};
+
+/// Why a call failed. Only [`Error::OutcomeUnknown`] leaves open whether something was written; after
+/// any other error nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller sent what cannot be.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// There is no such thing.
+    #[error("{0}: not found")]
+    NotFound(Subject),
+    /// It must not exist, and it does.
+    #[error("{0}: already exists")]
+    Exists(Subject),
+    /// It is not the version that the caller expects.
+    #[error("{subject} is at etag {current}, not {expected}; read it again and decide anew")]
+    EtagMismatch {
+        subject: Subject,
+        expected: Revision,
+        current: Revision,
+    },
+    /// Its target is not what the caller expects.
+    #[error("{subject} points to {current}, not {expected}; read it again and decide anew")]
+    TargetMismatch {
+        subject: Subject,
+        expected: Digest,
+        current: Digest,
+    },
+    /// A namespace that still holds something cannot go unless forced.
+    #[error("{namespace} still holds {images} images; remove them first, or force it")]
+    NotEmpty { namespace: Namespace, images: u64 },
+    /// A revision of another store, or of a future that was undone by a restore.
+    #[error("revision {asked} is not of this store, which is at {newest}")]
+    UnknownRevision { asked: Revision, newest: Revision },
+    /// The changes that the caller asks for have been trimmed.
+    #[error("changes before revision {oldest} have been trimmed; start again from a listing")]
+    Compacted { oldest: Revision },
+    /// A snapshot was open for so long that it was given up.
+    #[error("the snapshot was open for {minutes} minutes and has been given up; start again")]
+    SnapshotExpired { minutes: u64 },
+    /// Too many long reads at once.
+    #[error("{limit} long reads are under way, which is the limit; try again when one has ended")]
+    TooManySnapshots { limit: usize },
+    /// Others kept changing what this write depends on.
+    #[error("others keep changing what this write depends on; it was given up after {tries} tries")]
+    Contended { tries: u32 },
+    /// The change is larger than the engine takes at once.
+    #[error("the change has {size} {what}, more than the {limit} that one write may have")]
+    TooLarge {
+        what: &'static str,
+        size: usize,
+        limit: usize,
+    },
+    /// The disk is nearly full; what frees space still works.
+    #[error("only {free} bytes are free on the disk, less than {least}; delete something first")]
+    DiskFull { free: u64, least: u64 },
+    /// The storage refuses writes until it is opened again.
+    #[error("writes have stopped: {0}")]
+    Stopped(Arc<str>),
+    /// The write may have happened or not.
+    #[error("it is not known whether the write happened ({0}); read to find out")]
+    OutcomeUnknown(Arc<str>),
+    /// The storage cannot be read now.
+    #[error("the storage cannot be read")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// What is stored makes no sense.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(Arc<str>),
+    /// The store was written by a newer release.
+    #[error(
+        "the store has schema version {found}, and this release knows up to {known}; \
+         use the release that wrote it, or a later one"
+    )]
+    SchemaTooNew { found: u32, known: u32 },
+    /// The store would not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// What an error is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Image(Namespace, ImageName),
+    Namespace(Namespace),
+}
+
+impl Error {
+    pub(crate) fn corrupt(what: impl Into<Arc<str>>) -> Self {
+        Self::Corrupt(what.into())
+    }
+}
+
+impl Subject {
+    /// `image`, `namespace`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Image(..) => "image",
+            Self::Namespace(_) => "namespace",
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Image(_, name) => name.as_str(),
+            Self::Namespace(name) => name.as_str(),
+        }
+    }
+
+    pub fn namespace(&self) -> &Namespace {
+        match self {
+            Self::Image(namespace, _) | Self::Namespace(namespace) => namespace,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(namespace, name) => write!(f, "image {name} in namespace {namespace}"),
+            Self::Namespace(name) => write!(f, "namespace {name}"),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Compacted { oldest } => Self::Compacted { oldest },
+            ReadError::Unavailable(cause) => Self::Unavailable(cause),
+            ReadError::Corrupt(what) => Self::Corrupt(what),
+        }
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            // The store's loop takes broken guards; one that slips through is a lost race.
+            CommitError::Broken(_) => Self::Contended { tries: 1 },
+            CommitError::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
+            CommitError::Full { free, least } => Self::DiskFull { free, least },
+            CommitError::Stopped(why) => Self::Stopped(why),
+            CommitError::OutcomeUnknown(why) => Self::OutcomeUnknown(why),
+            CommitError::Unavailable(cause) => Self::Unavailable(cause),
+            CommitError::Corrupt(what) => Self::Corrupt(what),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Applying batches inside one redb write transaction.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
+
+use super::journal::RecoverError;
+use super::{CHANGES, Options, TRASH, rows, view};
+use crate::kv::{Batch, Change, Effect, Guard, Key, Op, Revision, Table, change};
+use crate::proto::storage;
+
+type Open<'t> = redb::Table<'t, &'static [u8], (u64, &'static [u8])>;
+
+/// The paths of all tables that there are, so that looking into one never makes it.
+pub(super) type Known = BTreeSet<Arc<str>>;
+
+/// A write transaction, its tables that are open, and what was done in it.
+pub(super) struct Group<'t> {
+    txn: &'t redb::WriteTransaction,
+    known: &'t mut Known,
+    open: HashMap<Arc<str>, Open<'t>>,
+    revision: Revision,
+    changes: Vec<Change>,
+}
+
+/// The paths of all tables.
+pub(super) fn known(txn: &redb::WriteTransaction) -> Result<Known, redb::Error> {
+    Ok(txn
+        .list_tables()?
+        .map(|table| table.name().into())
+        .collect())
+}
+
+impl<'t> Group<'t> {
+    /// The transaction's newest revision is `revision`.
+    pub fn new(txn: &'t redb::WriteTransaction, known: &'t mut Known, revision: Revision) -> Self {
+        Self {
+            txn,
+            known,
+            open: HashMap::new(),
+            revision,
+            changes: Vec::new(),
+        }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The first guard that does not hold.
+    pub fn first_broken(&mut self, batch: &Batch) -> Result<Option<usize>, redb::Error> {
+        for (i, guard) in batch.guards().iter().enumerate() {
+            if !self.holds(guard)? {
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Applies a batch, at the next revision; `false` if it had nothing to change.
+    pub fn apply(&mut self, batch: &Batch) -> Result<bool, redb::Error> {
+        let revision = self.revision.next();
+        let mut effects = Vec::new();
+        let mut changed = false;
+        for table in batch.cleared() {
+            let Some(rows) = self.clear(table, revision)? else {
+                continue;
+            };
+            changed = true;
+            if table.is_logged() {
+                effects.push(Effect::Cleared {
+                    table: table.path().to_owned(),
+                    rows,
+                });
+            }
+        }
+        for (key, op) in batch.ops() {
+            let Some((value, previous)) = self.write(key, op, revision)? else {
+                continue;
+            };
+            changed = true;
+            if key.table.is_logged() {
+                effects.push(Effect::Row {
+                    table: key.table.path().to_owned(),
+                    row: key.row.clone(),
+                    value,
+                    previous,
+                });
+            }
+        }
+        if changed {
+            self.revision = revision;
+            self.changes.push(Change {
+                revision,
+                at_millis: batch.at_millis(),
+                effects,
+            });
+        }
+        Ok(changed)
+    }
+
+    /// Writes the change log and trims it.
+    pub fn finish(mut self, options: &Options) -> Result<Revision, redb::Error> {
+        let Some(last) = self.changes.last() else {
+            return Ok(self.revision);
+        };
+        let (newest, now) = (last.revision, last.at_millis);
+        let changes = std::mem::take(&mut self.changes);
+        let log = self.table(CHANGES)?;
+        let mut row = Vec::new();
+        let mut bytes = 0;
+        for change in changes {
+            let weight = change.weight();
+            if bytes + weight > LOG_ROW_BYTES && !row.is_empty() {
+                write_log_row(log, std::mem::take(&mut row))?;
+                bytes = 0;
+            }
+            bytes += weight;
+            row.push(change);
+        }
+        write_log_row(log, row)?;
+        trim(log, newest, now, options)?;
+        Ok(self.revision)
+    }
+
+    /// Frees up to `limit` rows of tables that were cleared; `true` when there are more.
+    pub fn empty_trash(&mut self, limit: usize) -> Result<bool, redb::Error> {
+        let Some(path) = first_trash(self.known) else {
+            return Ok(false);
+        };
+        let table = self.table(&path)?;
+        for _ in 0..limit {
+            if table.pop_first()?.is_none() {
+                self.open.remove(&path);
+                self.txn.delete_table(rows(&path))?;
+                self.known.remove(&path);
+                break;
+            }
+        }
+        Ok(first_trash(self.known).is_some())
+    }
+
+    fn holds(&mut self, guard: &Guard) -> Result<bool, redb::Error> {
+        match guard {
+            Guard::Absent(key) => Ok(self.revision_of(key)?.is_none()),
+            Guard::Unchanged(key, revision) => Ok(self.revision_of(key)? == Some(*revision)),
+            Guard::Empty(key) => {
+                let Some(table) = self.existing(&key.table)? else {
+                    return Ok(true);
+                };
+                let first = table.range::<&[u8]>(&key.row[..]..)?.next().transpose()?;
+                Ok(!first.is_some_and(|(row, _)| row.value().starts_with(&key.row)))
+            }
+        }
+    }
+
+    fn revision_of(&mut self, key: &Key) -> Result<Option<Revision>, redb::Error> {
+        let Some(table) = self.existing(&key.table)? else {
+            return Ok(None);
+        };
+        Ok(table.get(&key.row[..])?.map(|row| Revision(row.value().0)))
+    }
+
+    /// The row's new value and its previous one, the latter only where the log wants it; `None` if
+    /// nothing changed.
+    #[allow(clippy::type_complexity)]
+    fn write(
+        &mut self,
+        key: &Key,
+        op: &Op,
+        revision: Revision,
+    ) -> Result<Option<(Option<Bytes>, Option<Bytes>)>, redb::Error> {
+        let logged = key.table.is_logged();
+        let copied = |row: redb::AccessGuard<'_, (u64, &'static [u8])>| {
+            logged.then(|| Bytes::copy_from_slice(row.value().1))
+        };
+        match op {
+            Op::Put(value) => {
+                let table = self.table(key.table.path())?;
+                let previous = table.insert(&key.row[..], (revision.0, &value[..]))?;
+                Ok(Some((Some(value.clone()), previous.and_then(copied))))
+            }
+            Op::Delete => {
+                let Some(table) = self.existing(&key.table)? else {
+                    return Ok(None);
+                };
+                let previous = table.remove(&key.row[..])?;
+                Ok(previous.map(|row| (None, copied(row))))
+            }
+        }
+    }
+
+    /// How many rows the table had; `None` if it had none.
+    fn clear(&mut self, table: &Table, revision: Revision) -> Result<Option<u64>, redb::Error> {
+        let Some(open) = self.existing(table)? else {
+            return Ok(None);
+        };
+        let len = open.len()?;
+        if len == 0 {
+            return Ok(None);
+        }
+        self.open.remove(table.path());
+        let aside: Arc<str> = format!("{TRASH}{:020}/{table}", revision.0).into();
+        self.txn.rename_table(rows(table.path()), rows(&aside))?;
+        self.known.remove(table.path());
+        self.known.insert(aside);
+        Ok(Some(len))
+    }
+
+    /// A table that is there.
+    fn existing(&mut self, table: &Table) -> Result<Option<&mut Open<'t>>, redb::Error> {
+        if !self.known.contains(table.path()) {
+            return Ok(None);
+        }
+        self.table(table.path()).map(Some)
+    }
+
+    /// A table, made if need be.
+    fn table(&mut self, path: &str) -> Result<&mut Open<'t>, redb::Error> {
+        // Looked up twice, since a reference kept from the first look would outlive the insertion.
+        if !self.open.contains_key(path) {
+            let table = self.txn.open_table(rows(path))?;
+            let path: Arc<str> = path.into();
+            if !self.known.contains(&path) {
+                self.known.insert(path.clone());
+            }
+            self.open.insert(path, table);
+        }
+        Ok(self.open.get_mut(path).expect("it was just put there"))
+    }
+}
+
+/// Applies the batches of a journal record that the database lacks, and returns its newest revision.
+pub(super) fn replay(
+    database: &redb::Database,
+    record: storage::JournalRecord,
+    up_to: Option<Revision>,
+    options: &Options,
+) -> Result<Revision, RecoverError> {
+    let have = view::last_revision(database)?;
+    let missing = |batch: &storage::JournalBatch| {
+        batch.revision > have.0 && up_to.is_none_or(|up_to| batch.revision <= up_to.0)
+    };
+    if !record.batches.iter().any(missing) {
+        return Ok(have);
+    }
+    let mut txn = database.begin_write().map_err(redb::Error::from)?;
+    let mut known = known(&txn)?;
+    let mut group = Group::new(&txn, &mut known, have);
+    for stored in record.batches.into_iter().filter(missing) {
+        let revision = Revision(stored.revision);
+        group.apply(&from_journal(stored))?;
+        if group.revision() != revision {
+            return Err(RecoverError::Gap {
+                have: group.revision(),
+                next: revision,
+            });
+        }
+    }
+    let have = group.finish(options)?;
+    txn.set_durability(redb::Durability::None)
+        .map_err(redb::Error::from)?;
+    txn.commit().map_err(redb::Error::from)?;
+    Ok(have)
+}
+
+/// A batch that was applied at a revision, as the journal keeps it. Its guards have held, and are
+/// left out.
+pub(super) fn to_journal(batch: &Batch, revision: Revision) -> storage::JournalBatch {
+    let clears = batch.cleared().iter().map(|table| storage::JournalClear {
+        table: table.path().to_owned(),
+        logged: table.is_logged(),
+    });
+    let ops = batch.ops().iter().map(|(key, op)| storage::JournalOp {
+        table: key.table.path().to_owned(),
+        row: key.row.clone(),
+        value: match op {
+            Op::Put(value) => Some(value.clone()),
+            Op::Delete => None,
+        },
+        logged: key.table.is_logged(),
+    });
+    storage::JournalBatch {
+        revision: revision.0,
+        at_millis: batch.at_millis(),
+        clears: clears.collect(),
+        ops: ops.collect(),
+    }
+}
+
+/// The most bytes that a batch takes in the journal.
+pub(super) fn journal_bytes(batch: &Batch) -> usize {
+    const FIELDS: usize = 32;
+    let ops = batch.ops().iter().map(|(key, op)| {
+        let value = match op {
+            Op::Put(value) => value.len(),
+            Op::Delete => 0,
+        };
+        key.table.path().len() + key.row.len() + value + FIELDS
+    });
+    let clears = batch
+        .cleared()
+        .iter()
+        .map(|table| table.path().len() + FIELDS);
+    ops.sum::<usize>() + clears.sum::<usize>() + FIELDS
+}
+
+fn from_journal(stored: storage::JournalBatch) -> Batch {
+    let table = |path: String, logged| {
+        if logged {
+            Table::logged(path)
+        } else {
+            Table::new(path)
+        }
+    };
+    let mut batch = Batch::new(stored.at_millis);
+    for clear in stored.clears {
+        batch.clear(table(clear.table, clear.logged));
+    }
+    for op in stored.ops {
+        let key = table(op.table, op.logged).key(op.row);
+        match op.value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        };
+    }
+    batch
+}
+
+fn first_trash(known: &Known) -> Option<Arc<str>> {
+    let from: &str = TRASH;
+    let first = known
+        .range::<str, _>((Bound::Included(from), Bound::Unbounded))
+        .next();
+    first.filter(|path| path.starts_with(TRASH)).cloned()
+}
+
+/// Changes are gathered into rows of about this many bytes: a page's worth.
+const LOG_ROW_BYTES: usize = 3000;
+
+/// Log rows that one group removes at most: more than it adds, so that the log shrinks to its size.
+const TRIM_ROWS: usize = 256;
+
+fn write_log_row(log: &mut Open<'_>, changes: Vec<Change>) -> Result<(), redb::Error> {
+    let Some(last) = changes.last() else {
+        return Ok(());
+    };
+    let key = last.revision.0.to_be_bytes();
+    // Milliseconds stand where other rows have their revision, which here is the key.
+    let at = u64::try_from(last.at_millis).unwrap_or(0);
+    log.insert(&key[..], (at, &change::encode(changes)[..]))?;
+    Ok(())
+}
+
+fn trim(
+    log: &mut Open<'_>,
+    newest: Revision,
+    now_millis: i64,
+    options: &Options,
+) -> Result<(), redb::Error> {
+    let keep_from = newest
+        .0
+        .saturating_sub(options.keep_revisions.max(1))
+        .saturating_add(1);
+    let keep_millis = i64::try_from(options.keep_for.as_millis()).unwrap_or(i64::MAX);
+    let keep_since = u64::try_from(now_millis.saturating_sub(keep_millis)).unwrap_or(0);
+    for _ in 0..TRIM_ROWS {
+        let Some((row, value)) = log.first()? else {
+            break;
+        };
+        let (last, at) = (view::log_revision(row.value()), value.value().0);
+        drop((row, value));
+        let is_old = last.0 < keep_from || at < keep_since;
+        if !is_old || last == newest {
+            break;
+        }
+        log.pop_first()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! The journal: groups of batches that redb may not have on disk yet, in one file that is written
+//! over and over.
+//!
+//! ```text
+//! 0     head, padded to 512 bytes: magic, then the identity of the database it belongs to
+//! 512   records, each padded to 512 bytes: checksum u32, length u32, first revision u64, body
+//! ```
+//!
+//! Numbers are big-endian. The checksum (CRC-32) covers identity, length, first revision and body.
+//! Revisions go on from record to record without a gap. After a checkpoint the next record is
+//! written at the start again; what is left of older records beyond it is recognised by its lower
+//! revisions. The file is filled with zeros when it is made, so that syncing a record never has to
+//! sync the file's size or its extents. One record that is larger than that makes it grow until the
+//! next checkpoint.
+
+use std::io;
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::medium::Medium;
+use crate::kv::{ReadError, Revision};
+use crate::proto::storage;
+
+pub(super) struct Journal {
+    medium: Arc<dyn Medium>,
+    identity: u64,
+    capacity: u64,
+    /// Where the next record goes.
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+/// Why a journal would not be read or replayed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoverError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the journal belongs to another database")]
+    Foreign,
+    #[error("the journal lacks revisions between {have} and {next}")]
+    Gap { have: Revision, next: Revision },
+    #[error("the journal is damaged after revision {after}, before revision {next}")]
+    Damaged { after: Revision, next: Revision },
+    #[error("a record of the journal does not decode")]
+    Decode(#[from] prost::DecodeError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Redb(#[from] redb::Error),
+}
+
+const BLOCK: u64 = 512;
+const MAGIC: [u8; 8] = *b"imgstjn1";
+const HEADER: usize = 16;
+
+/// The header of a record.
+#[derive(Clone, Copy)]
+struct Header {
+    checksum: u32,
+    len: u32,
+    first: Revision,
+}
+
+impl Journal {
+    /// `capacity` counts the whole file.
+    pub fn new(medium: Arc<dyn Medium>, identity: u64, capacity: u64) -> Self {
+        Self {
+            medium,
+            identity,
+            capacity: capacity.next_multiple_of(BLOCK).max(2 * BLOCK),
+            end: BLOCK,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.end == BLOCK
+    }
+
+    /// Whether a record of so many bytes fits before a checkpoint. An empty journal takes any.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.is_empty() || self.end + padded(bytes) <= self.capacity
+    }
+
+    /// Appends one record and syncs it. After an error the record may or may not be there.
+    pub fn append(&mut self, record: &storage::JournalRecord) -> io::Result<()> {
+        let Some(first) = record.batches.first() else {
+            return Ok(());
+        };
+        let len = u32::try_from(record.encoded_len())
+            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&[0; 4]);
+        self.buffer.extend_from_slice(&len.to_be_bytes());
+        self.buffer.extend_from_slice(&first.revision.to_be_bytes());
+        record.encode_raw(&mut self.buffer);
+        let checksum = self.checksum(&self.buffer[4..]);
+        self.buffer[..4].copy_from_slice(&checksum.to_be_bytes());
+        self.buffer
+            .resize(self.buffer.len().next_multiple_of(BLOCK as usize), 0);
+        self.medium.write(self.end, &self.buffer)?;
+        self.medium.sync()?;
+        self.end += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    /// Starts over: everything in it is durable elsewhere.
+    pub fn reset(&mut self) -> io::Result<()> {
+        if self.end > self.capacity {
+            self.medium.set_len(self.capacity)?;
+        }
+        self.end = BLOCK;
+        self.buffer.shrink_to(KEPT_BUFFER);
+        Ok(())
+    }
+
+    /// Hands each record to `apply`, in order, up to the end. `apply` returns the newest revision
+    /// that the database has then, and leaves out what it had before.
+    ///
+    /// With `renew`, an unfinished file is made anew, and what was read is written and synced again:
+    /// a sync that failed before a crash may have left it in memory only.
+    pub fn recover(
+        &mut self,
+        renew: bool,
+        mut apply: impl FnMut(storage::JournalRecord) -> Result<Revision, RecoverError>,
+    ) -> Result<(), RecoverError> {
+        let bytes = self.read_all()?;
+        if bytes.len() < BLOCK as usize || bytes[..8] != MAGIC {
+            // Never finished: it is filled before the first record.
+            return if renew { Ok(self.create()?) } else { Ok(()) };
+        }
+        if bytes[8..16] != self.identity.to_be_bytes() {
+            return Err(RecoverError::Foreign);
+        }
+        let mut have = apply(storage::JournalRecord::default())?;
+        let mut next: Option<Revision> = None;
+        while let Some((header, body)) = self.record_at(&bytes, self.end) {
+            // What is left of an earlier round has revisions that do not go on.
+            if next.is_some_and(|next| header.first != next) {
+                break;
+            }
+            if header.first > have.next() {
+                return Err(RecoverError::Gap {
+                    have,
+                    next: header.first,
+                });
+            }
+            let record = storage::JournalRecord::decode(body)?;
+            let Some(last) = record.batches.last().map(|batch| Revision(batch.revision)) else {
+                break;
+            };
+            have = apply(record)?;
+            next = Some(last.next());
+            self.end += padded(body.len());
+        }
+        // One record is written at a time, so only the last can be unfinished.
+        if let Some(lost) = self.newer_than(have, &bytes) {
+            return Err(RecoverError::Damaged {
+                after: have,
+                next: lost,
+            });
+        }
+        if next != Some(have.next()) {
+            // The database is past all of it. What comes next must not follow it.
+            self.end = BLOCK;
+        }
+        if renew && !self.is_empty() {
+            let end = usize::try_from(self.end).expect("it was read into memory");
+            self.medium.write(0, &bytes[..end])?;
+            self.medium.sync()?;
+        }
+        Ok(())
+    }
+
+    fn read_all(&self) -> io::Result<Vec<u8>> {
+        let len = self.medium.len()?;
+        let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let mut bytes = vec![0; len];
+        self.medium.read(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn create(&self) -> io::Result<()> {
+        let mut zeros = vec![
+            0;
+            usize::try_from(self.capacity)
+                .unwrap_or(1 << 20)
+                .min(1 << 20)
+        ];
+        self.medium.set_len(0)?;
+        let mut at = 0;
+        while at < self.capacity {
+            let part = (self.capacity - at).min(zeros.len() as u64);
+            zeros.truncate(usize::try_from(part).expect("no more than there are"));
+            self.medium.write(at, &zeros)?;
+            at += part;
+        }
+        self.medium.sync()?;
+        let mut head = MAGIC.to_vec();
+        head.extend_from_slice(&self.identity.to_be_bytes());
+        self.medium.write(0, &head)?;
+        self.medium.sync()
+    }
+
+    /// The first revision of a whole record further on that the database does not have.
+    fn newer_than(&self, have: Revision, bytes: &[u8]) -> Option<Revision> {
+        let blocks = (self.end..bytes.len() as u64).step_by(BLOCK as usize);
+        let newer = |at: &u64| header_at(bytes, *at).is_some_and(|header| header.first > have);
+        blocks
+            .filter(newer)
+            .find_map(|at| self.record_at(bytes, at))
+            .map(|(header, _)| header.first)
+    }
+
+    fn record_at<'a>(&self, bytes: &'a [u8], at: u64) -> Option<(Header, &'a [u8])> {
+        let header = header_at(bytes, at)?;
+        let start = usize::try_from(at).ok()?;
+        let end = (start + HEADER).checked_add(usize::try_from(header.len).ok()?)?;
+        let body = bytes.get(start + HEADER..end)?;
+        let is_whole = header.len > 0 && self.checksum(&bytes[start + 4..end]) == header.checksum;
+        is_whole.then_some((header, body))
+    }
+
+    fn checksum(&self, covered: &[u8]) -> u32 {
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&self.identity.to_be_bytes());
+        checksum.update(covered);
+        checksum.finalize()
+    }
+}
+
+/// Memory that is kept for the next record.
+const KEPT_BUFFER: usize = 256 << 10;
+
+fn padded(body: usize) -> u64 {
+    ((HEADER + body) as u64).next_multiple_of(BLOCK)
+}
+
+fn header_at(bytes: &[u8], at: u64) -> Option<Header> {
+    let start = usize::try_from(at).ok()?;
+    let header: &[u8; HEADER] = bytes.get(start..start + HEADER)?.try_into().ok()?;
+    let number = |from: usize| {
+        u32::from_be_bytes([
+            header[from],
+            header[from + 1],
+            header[from + 2],
+            header[from + 3],
+        ])
+    };
+    Some(Header {
+        checksum: number(0),
+        len: number(4),
+        first: Revision(u64::from(number(8)) << 32 | u64::from(number(12))),
+    })
+}

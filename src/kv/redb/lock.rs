@@ -1,0 +1,52 @@
+//! The lock that keeps a second process out.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::super::OpenError;
+
+/// Held while the store is open; the system lets go of it when the process ends, however it ends.
+///
+/// A file of its own, so that the database file can be exchanged while it is held.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Does not wait.
+    pub fn take(root: &Path) -> Result<Self, OpenError> {
+        let path = root.join("lock");
+        let io = |cause| OpenError::Io {
+            what: "lock",
+            path: path.clone(),
+            cause,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(cause)) => return Err(io(cause)),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let read = file.read_to_string(&mut holder);
+                let holder = read.ok().map(|_| holder.trim().to_owned());
+                return Err(OpenError::Locked {
+                    path: root.to_owned(),
+                    holder: holder.filter(|holder| !holder.is_empty()),
+                });
+            }
+        }
+        let note = format!("process {}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(note.as_bytes()))
+            .map_err(io)?;
+        Ok(Self { _file: file })
+    }
+}

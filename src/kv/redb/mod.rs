@@ -1,0 +1,380 @@
+//! The embedded engine: a redb file with a journal in front of it.
+//!
+//! One writer thread takes whatever batches are waiting, checks their guards and applies them in one
+//! redb transaction, appends them to the journal, syncs it once, and only then answers. redb itself
+//! is synced now and then (a checkpoint), when the journal is full or nothing is asked for a while;
+//! until then its commits are in memory, and the journal repeats them after a crash. Readers use a
+//! view that the writer replaces after each group, and never wait for it.
+//!
+//! ```text
+//! <root>/lock              held by the process that has the store open; says which
+//! <root>/imagestore.redb   all tables; "engine" holds the journal's identity, "v1/changes" the log
+//! <root>/journal           what redb may not have on disk yet
+//! ```
+
+mod apply;
+mod journal;
+mod lock;
+mod medium;
+#[cfg(test)]
+mod tests;
+mod view;
+mod writer;
+
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ::redb::ReadableDatabase;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use self::journal::Journal;
+use self::lock::Lock;
+use self::medium::{Backend, Shadow};
+use self::view::View;
+use self::writer::{Request, Writer};
+use super::{
+    Batch, CommitError, Disk, Kv, Limits, OpenError, ReadError, Revision, Snapshot, Table,
+};
+
+pub use self::medium::{FileMedium, Medium};
+
+/// redb's value: the revision that wrote the row, and its bytes.
+type Rows = redb::TableDefinition<'static, &'static [u8], (u64, &'static [u8])>;
+
+/// The change log: the last revision of a row's changes -> [`super::change`].
+const CHANGES: &str = "v1/changes";
+
+/// What belongs to this engine alone.
+const ENGINE: &str = "engine";
+
+/// The row of [`ENGINE`] that says which journal belongs to the file.
+const JOURNAL_IDENTITY: &[u8] = b"journal";
+
+/// Where cleared tables wait to be freed.
+const TRASH: &str = "trash/";
+
+/// Batches that may wait for the writer; more wait outside.
+const QUEUE: usize = 1024;
+
+/// How the engine is set up.
+#[derive(Clone)]
+pub struct Options {
+    /// redb's page cache, in bytes; half of it may hold pages not yet written.
+    pub cache_bytes: usize,
+    /// How large the journal is. A larger one means fewer, longer checkpoints, and a longer replay
+    /// after a crash.
+    pub journal_bytes: u64,
+    /// Revisions that the change log keeps.
+    pub keep_revisions: u64,
+    /// How long the change log keeps a revision.
+    pub keep_for: Duration,
+    /// With less free on the disk, only batches that free space are taken.
+    pub min_free_bytes: u64,
+    /// A random number; a new store takes it to tell its journal from another's.
+    pub seed: u64,
+    /// Opens the files; tests put faults here.
+    pub medium: Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Medium>> + Send + Sync>,
+}
+
+/// The engine. Dropping it without [`Kv::close`] loses nothing, but leaves a journal to replay.
+pub struct Redb {
+    root: PathBuf,
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    places: Semaphore,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// What the writer tells the readers.
+struct Shared {
+    view: ArcSwap<View>,
+    stopped: watch::Sender<Option<Arc<str>>>,
+}
+
+/// The files of a store.
+struct Files {
+    root: PathBuf,
+    options: Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            journal_bytes: 4 << 20,
+            keep_revisions: 100_000,
+            keep_for: Duration::from_secs(7 * 24 * 3600),
+            min_free_bytes: 64 << 20,
+            seed: 0,
+            medium: Arc::new(|path| Ok(Arc::new(FileMedium::open(path)?))),
+        }
+    }
+}
+
+impl Redb {
+    pub const LIMITS: Limits = Limits {
+        ops: 65_536,
+        bytes: 16 << 20,
+    };
+
+    /// Opens the store in a folder, or makes one there (the folder too).
+    ///
+    /// [`OpenError::Locked`] at once when a process has it open. After a crash the journal is
+    /// replayed, which takes milliseconds whatever the size of the store.
+    pub fn open(root: &Path, options: Options) -> Result<Self, OpenError> {
+        let io = |what| {
+            move |cause| OpenError::Io {
+                what,
+                path: root.to_owned(),
+                cause,
+            }
+        };
+        fs::create_dir_all(root).map_err(io("create"))?;
+        let lock = Lock::take(root)?;
+        let files = Files {
+            root: root.to_owned(),
+            options,
+        };
+        let (database, journal) = files.open()?;
+        let view = View::of(&database).map_err(|cause| files.corrupt(cause))?;
+        let shared = Arc::new(Shared {
+            view: ArcSwap::from_pointee(view),
+            stopped: watch::Sender::default(),
+        });
+        let (requests, waiting) = mpsc::channel();
+        let writer = Writer::new(files, database, journal, shared.clone())?;
+        let thread = thread::Builder::new()
+            .name("imagestore-writer".to_owned())
+            .spawn(move || {
+                // Held until nothing is written any more.
+                let _lock = lock;
+                writer.run(&waiting);
+            })
+            .map_err(io("start a thread for"))?;
+        Ok(Self {
+            root: root.to_owned(),
+            shared,
+            requests,
+            places: Semaphore::new(QUEUE),
+            writer: Mutex::new(Some(thread)),
+        })
+    }
+
+    fn stop(&self) {
+        // An error means that the writer has gone already.
+        let _ = self.requests.send(Request::Close);
+        let thread = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A writer that panicked has said so through the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Redb {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[async_trait]
+impl Kv for Redb {
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, ReadError> {
+        Ok(self.shared.view.load_full())
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Revision, CommitError> {
+        batch.check(Self::LIMITS)?;
+        let gone = || CommitError::Stopped("the store is closed".into());
+        let _place = self.places.acquire().await.map_err(|_| gone())?;
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(Request::Commit { batch, reply })
+            .map_err(|_| gone())?;
+        // The writer answers everything that it takes, unless it panics outside of redb.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(CommitError::OutcomeUnknown("the writer has gone".into())))
+    }
+
+    fn limits(&self) -> Limits {
+        Self::LIMITS
+    }
+
+    fn stopped(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.shared.stopped.subscribe()
+    }
+
+    fn disk(&self) -> Disk {
+        let on_disk =
+            |name| fs::metadata(self.root.join(name)).map_or(0, |meta| medium::allocated(&meta));
+        Disk {
+            engine: "redb",
+            size_bytes: on_disk(DATABASE_FILE) + on_disk(JOURNAL_FILE),
+            free_bytes: medium::free_bytes(&self.root).unwrap_or(0),
+        }
+    }
+
+    async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.requests.send(Request::CloseAndTell { done }).is_ok() {
+            // An error means that the writer has gone already.
+            let _ = closed.await;
+        }
+    }
+}
+
+const DATABASE_FILE: &str = "imagestore.redb";
+const JOURNAL_FILE: &str = "journal";
+
+impl Files {
+    /// Opens or creates the two files, and replays the journal.
+    fn open(&self) -> Result<(redb::Database, Journal), OpenError> {
+        let path = self.root.join(DATABASE_FILE);
+        let is_new = !path.exists();
+        let file = (self.options.medium)(&path).map_err(self.io("open", &path))?;
+        let is_empty = file.len().map_err(self.io("read", &path))? == 0;
+        let has_journal = self.root.join(JOURNAL_FILE).exists();
+        if is_empty && has_journal {
+            return Err(self.corrupt("the database file is empty, and its journal is not"));
+        }
+        let database = self.database(Backend(file))?;
+        let identity = self
+            .identity(&database)
+            .map_err(|cause| self.corrupt(cause))?;
+        let revision = view::last_revision(&database).map_err(|cause| self.corrupt(cause))?;
+        if !has_journal && revision > Revision::ZERO {
+            return Err(self.corrupt("the journal is missing"));
+        }
+        let journal = self.journal(&database, identity, None)?;
+        if is_new || !has_journal {
+            let folder = fs::File::open(&self.root).and_then(|folder| folder.sync_all());
+            folder.map_err(self.io("sync", &self.root))?;
+        }
+        Ok((database, journal))
+    }
+
+    /// Opens what the files hold for reading only: whatever has to be written to do so (redb marks a
+    /// file as in use, and replaying writes) stays in memory. For when the disk takes no writes.
+    ///
+    /// Shows nothing after `acknowledged`, which may not be on disk.
+    fn open_shadow(&self, acknowledged: Revision) -> Result<redb::Database, OpenError> {
+        let path = self.root.join(DATABASE_FILE);
+        let file = (self.options.medium)(&path).map_err(self.io("open", &path))?;
+        let shadow = Shadow::of(file).map_err(self.io("read", &path))?;
+        let database = self.database(Backend(Arc::new(shadow)))?;
+        let identity = self
+            .identity(&database)
+            .map_err(|cause| self.corrupt(cause))?;
+        self.journal(&database, identity, Some(acknowledged))?;
+        Ok(database)
+    }
+
+    fn database(&self, backend: Backend) -> Result<redb::Database, OpenError> {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(self.options.cache_bytes);
+        // redb may panic on pages that make no sense.
+        catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(backend)))
+            .map_err(|_| self.corrupt("its pages make no sense"))?
+            .map_err(|cause| match cause {
+                redb::DatabaseError::Storage(redb::StorageError::Io(cause))
+                    if !matches!(
+                        cause.kind(),
+                        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                    ) =>
+                {
+                    self.io("open", &self.root.join(DATABASE_FILE))(cause)
+                }
+                cause => self.corrupt(cause),
+            })
+    }
+
+    /// The number that ties the journal to the file; a new file gets one.
+    fn identity(&self, database: &redb::Database) -> Result<u64, redb::Error> {
+        let engine = Rows::new(ENGINE);
+        let read = database.begin_read()?;
+        match read.open_table(engine) {
+            Ok(table) => {
+                if let Some(row) = table.get(JOURNAL_IDENTITY)? {
+                    return Ok(row.value().0);
+                }
+            }
+            Err(redb::TableError::TableDoesNotExist(_)) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+        let mut txn = database.begin_write()?;
+        txn.set_quick_repair(true);
+        txn.open_table(engine)?
+            .insert(JOURNAL_IDENTITY, (self.options.seed, &[][..]))?;
+        txn.commit()?;
+        Ok(self.options.seed)
+    }
+
+    /// Opens the journal and applies what the database lacks of it.
+    fn journal(
+        &self,
+        database: &redb::Database,
+        identity: u64,
+        up_to: Option<Revision>,
+    ) -> Result<Journal, OpenError> {
+        let path = self.root.join(JOURNAL_FILE);
+        let medium = (self.options.medium)(&path).map_err(self.io("open", &path))?;
+        let mut journal = Journal::new(medium, identity, self.options.journal_bytes);
+        let replayed = catch_unwind(AssertUnwindSafe(|| {
+            journal.recover(up_to.is_none(), |record| {
+                apply::replay(database, record, up_to, &self.options)
+            })
+        }))
+        .map_err(|_| self.corrupt("its pages make no sense"))?;
+        replayed.map_err(|cause| match cause {
+            journal::RecoverError::Io(cause) => self.io("read", &path)(cause),
+            cause => self.corrupt(cause),
+        })?;
+        Ok(journal)
+    }
+
+    fn io<'a>(
+        &self,
+        what: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> OpenError + use<'a> {
+        move |cause| OpenError::Io {
+            what,
+            path: path.to_owned(),
+            cause,
+        }
+    }
+
+    fn corrupt(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenError {
+        OpenError::Corrupt {
+            path: self.root.clone(),
+            cause: cause.into(),
+        }
+    }
+}
+
+/// Tables that belong to the engine are no tables to those above.
+fn is_internal(table: &str) -> bool {
+    table == CHANGES || table == ENGINE || table.starts_with(TRASH)
+}
+
+/// A redb table of a path.
+fn rows(path: &str) -> redb::TableDefinition<'_, &'static [u8], (u64, &'static [u8])> {
+    redb::TableDefinition::new(path)
+}
+
+fn rows_of(table: &Table) -> redb::TableDefinition<'_, &'static [u8], (u64, &'static [u8])> {
+    rows(table.path())
+}

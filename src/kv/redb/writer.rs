@@ -1,0 +1,393 @@
+//! The writer: the one thread that changes the files.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use redb::ReadableDatabase;
+use tokio::sync::oneshot;
+
+use super::apply::{self, Group, Known};
+use super::journal::Journal;
+use super::view::{self, View};
+use super::{DATABASE_FILE, Files, Medium, OpenError, Shared};
+use crate::kv::{Batch, CommitError, Revision};
+use crate::proto::storage::JournalRecord;
+
+/// What the writer is asked for.
+pub(super) enum Request {
+    Commit { batch: Batch, reply: Reply },
+    Close,
+    CloseAndTell { done: oneshot::Sender<()> },
+}
+
+type Reply = oneshot::Sender<Result<Revision, CommitError>>;
+
+pub(super) struct Writer {
+    files: Files,
+    shared: Arc<Shared>,
+    /// Where the free space is looked up.
+    disk: Arc<dyn Medium>,
+    state: State,
+    /// The newest revision that was acknowledged.
+    revision: Revision,
+}
+
+enum State {
+    Writing(Open),
+    Stopped {
+        why: Arc<str>,
+        /// What is left to read, if anything could be opened. Kept alive for the views of it.
+        _shadow: Option<redb::Database>,
+    },
+    Closed,
+}
+
+struct Open {
+    database: redb::Database,
+    journal: Journal,
+    known: Known,
+    has_trash: bool,
+}
+
+/// Why a group could not be written. What was done is unknown.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the journal could not be written ({0})")]
+    Journal(#[from] io::Error),
+    #[error("the database could not be written ({0})")]
+    Redb(#[from] redb::Error),
+    #[error("the database has a page that makes no sense")]
+    Panicked,
+}
+
+macro_rules! widen {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for Failure {
+            fn from(error: redb::$error) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )*};
+}
+widen!(
+    TransactionError,
+    CommitError,
+    StorageError,
+    SetDurabilityError
+);
+
+/// Batches that share one sync at most.
+const GROUP: usize = 256;
+
+/// After so long without a request, redb is brought up to date and the journal emptied.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Rows of cleared tables that are freed beside each group.
+const TRASH_ROWS_BESIDE: usize = 100;
+
+/// Rows of cleared tables that are freed at once, when nothing else is to be done.
+const TRASH_ROWS: usize = 5_000;
+
+impl Writer {
+    pub fn new(
+        files: Files,
+        database: redb::Database,
+        journal: Journal,
+        shared: Arc<Shared>,
+    ) -> Result<Self, OpenError> {
+        let look = || -> Result<_, redb::Error> {
+            let txn = database.begin_write()?;
+            let known = apply::known(&txn)?;
+            txn.abort()?;
+            Ok((known, view::last_revision(&database)?))
+        };
+        let (known, revision) = look().map_err(|cause| files.corrupt(cause))?;
+        let path = files.root.join(DATABASE_FILE);
+        let disk = (files.options.medium)(&path).map_err(files.io("open", &path))?;
+        let has_trash = known.iter().any(|path| path.starts_with(super::TRASH));
+        Ok(Self {
+            files,
+            shared,
+            disk,
+            state: State::Writing(Open {
+                database,
+                journal,
+                known,
+                has_trash,
+            }),
+            revision,
+        })
+    }
+
+    /// Serves until it is asked to close, or nobody is left to ask.
+    pub fn run(mut self, requests: &Receiver<Request>) {
+        let mut group = Vec::with_capacity(GROUP);
+        let mut closing = None;
+        loop {
+            match self.next(requests) {
+                Next::Request(request) => take(request, &mut group, &mut closing),
+                Next::Idle => {
+                    self.tidy();
+                    continue;
+                }
+                Next::Gone => closing = Some(None),
+            }
+            while group.len() < GROUP && closing.is_none() {
+                match requests.try_recv() {
+                    Ok(request) => take(request, &mut group, &mut closing),
+                    Err(_) => break,
+                }
+            }
+            if !group.is_empty() {
+                self.commit(std::mem::take(&mut group));
+            }
+            if let Some(done) = closing.take() {
+                self.close();
+                if let Some(done) = done {
+                    // Whoever asked may have stopped waiting.
+                    let _ = done.send(());
+                }
+                refuse_the_rest(requests);
+                return;
+            }
+        }
+    }
+
+    fn next(&self, requests: &Receiver<Request>) -> Next {
+        let is_busy = match &self.state {
+            State::Writing(open) => open.has_trash || !open.journal.is_empty(),
+            State::Stopped { .. } | State::Closed => false,
+        };
+        if !is_busy {
+            return requests.recv().map_or(Next::Gone, Next::Request);
+        }
+        match requests.recv_timeout(IDLE) {
+            Ok(request) => Next::Request(request),
+            Err(RecvTimeoutError::Timeout) => Next::Idle,
+            Err(RecvTimeoutError::Disconnected) => Next::Gone,
+        }
+    }
+
+    fn commit(&mut self, group: Vec<(Batch, Reply)>) {
+        let is_full = self.is_full();
+        let bytes = group
+            .iter()
+            .map(|(batch, _)| apply::journal_bytes(batch))
+            .sum();
+        if let State::Writing(open) = &self.state
+            && !open.journal.has_room(bytes)
+        {
+            self.tidy();
+        }
+        let open = match &mut self.state {
+            State::Writing(open) => open,
+            State::Stopped { why, .. } => {
+                let why = why.clone();
+                return answer_all(group, || CommitError::Stopped(why.clone()));
+            }
+            State::Closed => {
+                return answer_all(group, || CommitError::Stopped("the store is closed".into()));
+            }
+        };
+        let committed = catch_unwind(AssertUnwindSafe(|| {
+            open.commit(&self.files, self.revision, &group, is_full.as_ref())
+        }));
+        match committed.unwrap_or(Err(Failure::Panicked)) {
+            Ok(Committed { outcomes, view }) => {
+                if let Some(view) = view {
+                    self.revision = crate::kv::Snapshot::revision(&view);
+                    self.shared.view.store(Arc::new(view));
+                }
+                for ((_, reply), outcome) in group.into_iter().zip(outcomes) {
+                    // The caller may have gone; its write stands.
+                    let _ = reply.send(outcome);
+                }
+            }
+            Err(failure) => {
+                let why: Arc<str> = failure.to_string().into();
+                self.stop(&why);
+                answer_all(group, || CommitError::OutcomeUnknown(why.clone()));
+            }
+        }
+    }
+
+    /// The error for batches that need space, when there is too little.
+    fn is_full(&self) -> Option<CommitError> {
+        let least = self.files.options.min_free_bytes;
+        // A disk that does not say is not taken to be full.
+        let free = self.disk.free_bytes().ok().flatten()?;
+        (free < least).then_some(CommitError::Full { free, least })
+    }
+
+    /// Brings redb up to date, so that the next start has little to replay, and frees what was
+    /// cleared.
+    fn tidy(&mut self) {
+        let State::Writing(open) = &mut self.state else {
+            return;
+        };
+        let revision = self.revision;
+        let tidied = catch_unwind(AssertUnwindSafe(|| open.tidy(revision)));
+        match tidied.unwrap_or(Err(Failure::Panicked)) {
+            Ok(view) => self.shared.view.store(Arc::new(view)),
+            Err(failure) => self.stop(&failure.to_string().into()),
+        }
+    }
+
+    /// Gives up writing for good. What can be read is opened anew without touching the files, since
+    /// redb refuses reads too after the first error.
+    fn stop(&mut self, why: &Arc<str>) {
+        tracing::error!(reason = %why, "writes have stopped; reads go on");
+        self.shared.stopped.send_replace(Some(why.clone()));
+        // Its locks and its cache go before the files are opened again. A panic of redb's on the way
+        // changes nothing any more.
+        let old = std::mem::replace(&mut self.state, State::Closed);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        let shadow = self.files.open_shadow(self.revision);
+        let shadow = shadow
+            .map_err(|cause| cause.to_string())
+            .and_then(|database| {
+                let view = View::of(&database).map_err(|cause| cause.to_string())?;
+                self.shared.view.store(Arc::new(view));
+                Ok(database)
+            });
+        let shadow = shadow
+            .inspect_err(|cause| tracing::error!(%cause, "reads have stopped too"))
+            .ok();
+        self.state = State::Stopped {
+            why: why.clone(),
+            _shadow: shadow,
+        };
+    }
+
+    fn close(&mut self) {
+        if let State::Writing(open) = &self.state
+            && !open.journal.is_empty()
+        {
+            self.tidy();
+        }
+        let old = std::mem::replace(&mut self.state, State::Closed);
+        // The files are consistent whether or not redb manages to say so in them.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+    }
+}
+
+enum Next {
+    Request(Request),
+    Idle,
+    Gone,
+}
+
+struct Committed {
+    outcomes: Vec<Result<Revision, CommitError>>,
+    /// The new state, if there is one.
+    view: Option<View>,
+}
+
+impl Open {
+    /// Commits what of a group can be committed, with one sync.
+    fn commit(
+        &mut self,
+        files: &Files,
+        revision: Revision,
+        group: &[(Batch, Reply)],
+        full: Option<&CommitError>,
+    ) -> Result<Committed, Failure> {
+        let mut txn = self.database.begin_write()?;
+        let mut outcomes = Vec::with_capacity(group.len());
+        let mut record = JournalRecord::default();
+        let mut applied = Group::new(&txn, &mut self.known, revision);
+        for (batch, _) in group {
+            if let Some(full) = full.filter(|_| !batch.is_freeing_space()) {
+                outcomes.push(Err(full.clone()));
+                continue;
+            }
+            if let Some(broken) = applied.first_broken(batch)? {
+                outcomes.push(Err(CommitError::Broken(broken)));
+                continue;
+            }
+            if applied.apply(batch)? {
+                record
+                    .batches
+                    .push(apply::to_journal(batch, applied.revision()));
+                self.has_trash |= !batch.cleared().is_empty();
+            }
+            outcomes.push(Ok(applied.revision()));
+        }
+        if record.batches.is_empty() {
+            drop(applied);
+            txn.abort()?;
+            return Ok(Committed {
+                outcomes,
+                view: None,
+            });
+        }
+        if self.has_trash {
+            self.has_trash = applied.empty_trash(TRASH_ROWS_BESIDE)?;
+        }
+        let revision = applied.finish(&files.options)?;
+        self.journal.append(&record)?;
+        txn.set_durability(redb::Durability::None)?;
+        txn.commit()?;
+        let view = View::new(self.database.begin_read()?, revision);
+        Ok(Committed {
+            outcomes,
+            view: Some(view),
+        })
+    }
+
+    /// Makes a transaction, and all before it, durable in redb.
+    fn checkpoint(&mut self, mut txn: redb::WriteTransaction) -> Result<(), Failure> {
+        // Without it, opening after a crash would read the whole file.
+        txn.set_quick_repair(true);
+        txn.commit()?;
+        self.journal.reset()?;
+        Ok(())
+    }
+
+    fn tidy(&mut self, revision: Revision) -> Result<View, Failure> {
+        let txn = self.database.begin_write()?;
+        let mut group = Group::new(&txn, &mut self.known, revision);
+        self.has_trash = group.empty_trash(TRASH_ROWS)?;
+        drop(group);
+        self.checkpoint(txn)?;
+        Ok(View::new(self.database.begin_read()?, revision))
+    }
+}
+
+/// Sorts a request into the group, or notes that the writer shall close.
+fn take(
+    request: Request,
+    group: &mut Vec<(Batch, Reply)>,
+    closing: &mut Option<Option<oneshot::Sender<()>>>,
+) {
+    match request {
+        Request::Commit { batch, reply } => group.push((batch, reply)),
+        Request::Close => *closing = Some(None),
+        Request::CloseAndTell { done } => *closing = Some(Some(done)),
+    }
+}
+
+fn answer_all(group: Vec<(Batch, Reply)>, error: impl Fn() -> CommitError) {
+    for (_, reply) in group {
+        // The caller may have gone.
+        let _ = reply.send(Err(error()));
+    }
+}
+
+/// Answers those that came while the writer closed.
+fn refuse_the_rest(requests: &Receiver<Request>) {
+    while let Ok(request) = requests.try_recv() {
+        match request {
+            Request::Commit { reply, .. } => {
+                let _ = reply.send(Err(CommitError::Stopped("the store is closed".into())));
+            }
+            Request::Close => {}
+            Request::CloseAndTell { done } => {
+                let _ = done.send(());
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Running the store as a service: where it listens, its health, its reflection, its end.
+
+mod listen;
+mod open;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::Store;
+use crate::error::Error;
+use crate::proto::DESCRIPTORS;
+use crate::service;
+
+pub use self::listen::{Listen, ParseListenError, default_addresses, default_root};
+pub use self::open::system;
+
+/// What a server serves, and where.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The store's folder; by default [`default_root`].
+    pub root: Option<PathBuf>,
+    /// Where to listen; by default [`default_addresses`].
+    pub listen: Vec<Listen>,
+}
+
+/// Why a server did not start, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(
+        "no folder to keep the store in: neither XDG_DATA_HOME nor HOME is set; give one with --root"
+    )]
+    NoRoot,
+    #[error(transparent)]
+    Store(#[from] Error),
+    #[error("cannot listen on {address}: {why}", why = why(cause))]
+    Listen {
+        address: Listen,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("cannot set up reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the server failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+fn why(cause: &std::io::Error) -> String {
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process listens there; stop it, or choose another address with --listen".into()
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "it is not allowed; choose another address with --listen".into()
+        }
+        _ => cause.to_string(),
+    }
+}
+
+/// How long calls may go on after the server is asked to end.
+const DRAIN_TIME: Duration = Duration::from_secs(30);
+
+/// Pings idle connections, so that dead ones are noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT, then lets calls finish and closes the store.
+///
+/// A second signal ends it at once; nothing acknowledged is lost by that either.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let root = config
+        .root
+        .or_else(default_root)
+        .ok_or(ServeError::NoRoot)?;
+    let mut ended = Signals::new().map_err(ServeError::Signals)?;
+    let store = Store::open(&root).await?;
+    let addresses = if config.listen.is_empty() {
+        default_addresses()
+    } else {
+        config.listen
+    };
+
+    let (reporter, health) = tonic_health::server::health_reporter();
+    set_health(&reporter, ServingStatus::NotServing).await;
+    let routes = service::routes(&store)
+        .add_service(health)
+        .add_service(
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .build_v1()?,
+        )
+        .add_service(
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .build_v1alpha()?,
+        );
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true)
+        .add_routes(routes);
+
+    let draining = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    for address in addresses {
+        let server = server.clone();
+        let drained = draining.clone().cancelled_owned();
+        let failed = |cause| ServeError::Listen {
+            address: address.clone(),
+            cause,
+        };
+        match &address {
+            Listen::Tcp(tcp) => {
+                let listener = TcpListener::bind(tcp).await.map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                tracing::info!(address = %Listen::Tcp(bound), "listening");
+                let incoming = TcpListenerStream::new(listener);
+                listeners.spawn(server.serve_with_incoming_shutdown(incoming, drained));
+            }
+            Listen::Unix(path) => {
+                let listener: UnixListener = listen::bind_unix(path).await.map_err(failed)?;
+                tracing::info!(%address, "listening");
+                let incoming = UnixListenerStream::new(listener);
+                listeners.spawn(server.serve_with_incoming_shutdown(incoming, drained));
+            }
+        }
+    }
+    set_health(&reporter, ServingStatus::Serving).await;
+    tracing::info!(root = %root.display(), store = %store.id(), "serving");
+
+    let mut stopped = store.stopped();
+    let failure = loop {
+        tokio::select! {
+            () = ended.next() => break None,
+            Some(done) = listeners.join_next() => break Some(done),
+            Ok(()) = stopped.changed() => set_health(&reporter, ServingStatus::NotServing).await,
+        }
+    };
+
+    tracing::info!("draining");
+    set_health(&reporter, ServingStatus::NotServing).await;
+    draining.cancel();
+    let all_done = async { while listeners.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all_done => {}
+        () = tokio::time::sleep(DRAIN_TIME) => tracing::warn!("some calls were cut off"),
+        () = ended.next() => tracing::warn!("asked twice; calls were cut off"),
+    }
+    listeners.shutdown().await;
+    store.close().await;
+    tracing::info!("closed");
+    match failure {
+        None => Ok(()),
+        Some(Ok(result)) => Ok(result?),
+        Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
+    reporter.set_service_status("", status).await;
+    for name in service::NAMES {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+/// The signals that ask the process to end.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

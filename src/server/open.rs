@@ -1,0 +1,65 @@
+//! Opening a store with this machine's clock and randomness.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::domain::Timestamp;
+use crate::error::Error;
+use crate::kv::{Memory, Options, Redb};
+use crate::store::{Store, StoreId, Surroundings};
+
+/// This machine's clock and randomness.
+pub fn system() -> Surroundings {
+    Surroundings {
+        clock: Arc::new(now),
+        new_id: Arc::new(|| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&random().to_be_bytes());
+            id[8..].copy_from_slice(&random().to_be_bytes());
+            StoreId(id)
+        }),
+    }
+}
+
+fn now() -> Timestamp {
+    // A clock before 1970 or after 9999 is as good as none.
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::new(seconds, since.subsec_nanos()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A number that nobody can foresee: the standard library seeds its hashers by the system's source.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+impl Store {
+    /// Opens the store in a folder, or makes one there.
+    ///
+    /// [`Error::Open`] when another process has it open, or it is no store; [`Error::SchemaTooNew`] when
+    /// a newer release wrote it. Reads its journal, on a thread of its own.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let options = Options {
+            seed: random(),
+            ..Options::default()
+        };
+        Self::open_with(path, options).await
+    }
+
+    /// As [`Store::open`], with an engine set up otherwise.
+    pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let path = path.as_ref().to_owned();
+        let opened = tokio::task::spawn_blocking(move || Redb::open(&path, options)).await;
+        let engine = opened.map_err(|cause| Error::Unavailable(Arc::new(cause)))??;
+        Self::on(Arc::new(engine), system()).await
+    }
+
+    /// A store that is gone when it is dropped.
+    pub async fn in_memory() -> Result<Self, Error> {
+        Self::on(Arc::new(Memory::new()), system()).await
+    }
+}

@@ -1,0 +1,307 @@
+//! What every request passes through: its deadline, its trace, and words for what tonic refuses.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, field};
+
+use super::status::DOMAIN;
+
+/// How long a call may take until it answers, whatever its caller allows.
+pub const MAX_UNARY_TIME: Duration = Duration::from_secs(30);
+
+/// Applies [`RequestService`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestLayer;
+
+/// Answers DEADLINE_EXCEEDED when the caller's `grpc-timeout` is over, for streams too, or 30 s after
+/// the call began without an answer; opens a trace span for the call; and gives a code and words to
+/// what tonic refuses by itself.
+#[derive(Clone, Debug)]
+pub struct RequestService<S> {
+    inner: S,
+}
+
+impl<S> Layer<S> for RequestLayer {
+    type Service = RequestService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequestService { inner }
+    }
+}
+
+impl<S, B> Service<Request<B>> for RequestService<S>
+where
+    S: Service<Request<B>, Response: IntoTonic>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let path = request.uri().path();
+        let span = tracing::debug_span!(
+            "rpc",
+            method = path.trim_start_matches('/'),
+            namespace = field::Empty,
+            name = field::Empty,
+            revision = field::Empty,
+            outcome = field::Empty,
+        );
+        // Its text is needed only where a method is unknown, and costs an allocation.
+        let uri = request.uri().clone();
+        let asked = request
+            .headers()
+            .get("grpc-timeout")
+            .map(|header| match parse(header) {
+                Some(timeout) => Some(timeout.saturating_sub(head_start(timeout))),
+                None => None,
+            });
+        let began = Instant::now();
+        let traced = span.clone();
+        let inner = self.inner.call(request);
+        let answer = async move {
+            let asked = match asked {
+                Some(None) => return Ok(status_response(malformed_timeout())),
+                Some(Some(asked)) => Some(asked),
+                None => None,
+            };
+            let limit = asked.map_or(MAX_UNARY_TIME, |asked| asked.min(MAX_UNARY_TIME));
+            let response = match tokio::time::timeout(limit, inner).await {
+                Ok(response) => response?.into_tonic(),
+                Err(_) => status_response(deadline_exceeded(limit)),
+            };
+            let mut response = worded(response, &uri);
+            trace(&traced, response.headers(), began);
+            if let Some(asked) = asked {
+                let left = asked.saturating_sub(began.elapsed());
+                response = response.map(|body| Body::new(UntilDeadline::new(body, left, asked)));
+            }
+            Ok(response)
+        };
+        if span.is_disabled() {
+            return Box::pin(answer);
+        }
+        Box::pin(answer.instrument(span))
+    }
+}
+
+/// Responses whose body tonic can send on.
+pub trait IntoTonic {
+    fn into_tonic(self) -> Response<Body>;
+}
+
+impl<B> IntoTonic for Response<B>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn into_tonic(self) -> Response<Body> {
+        self.map(Body::new)
+    }
+}
+
+/// How much before the caller's deadline we answer. tonic has a timer of its own around ours, which
+/// answers CANCELLED; ours must be first.
+fn head_start(timeout: Duration) -> Duration {
+    (timeout / 4).min(Duration::from_millis(10))
+}
+
+/// `grpc-timeout`: up to 8 digits and a unit (gRPC over HTTP/2, "Timeout").
+fn parse(header: &HeaderValue) -> Option<Duration> {
+    let text = header.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit())
+    {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+fn malformed_timeout() -> Status {
+    said(
+        Code::InvalidArgument,
+        "MALFORMED_REQUEST",
+        "grpc-timeout must be up to 8 digits and one of H M S m u n".to_owned(),
+    )
+}
+
+fn deadline_exceeded(limit: Duration) -> Status {
+    said(
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        format!("no answer within {limit:?}; a write may still happen"),
+    )
+}
+
+fn said(code: Code, reason: &str, message: String) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
+fn status_response(status: Status) -> Response<Body> {
+    status.into_http()
+}
+
+/// The status that a response without a body carries in its headers.
+fn status_of(headers: &HeaderMap) -> Option<Code> {
+    let status = headers.get("grpc-status")?;
+    Some(Code::from_bytes(status.as_bytes()))
+}
+
+/// tonic answers by itself what it cannot decode (INTERNAL), what is too large (OUT_OF_RANGE without
+/// details) and what it does not know (UNIMPLEMENTED without words). We never answer INTERNAL.
+fn worded(response: Response<Body>, uri: &http::Uri) -> Response<Body> {
+    let headers = response.headers();
+    let Some(code) =
+        status_of(headers).filter(|_| !headers.contains_key("grpc-status-details-bin"))
+    else {
+        return response;
+    };
+    let message = || Status::from_header_map(headers).map(|status| status.message().to_owned());
+    let (code, reason, message) = match code {
+        Code::Internal => (
+            Code::InvalidArgument,
+            "MALFORMED_REQUEST",
+            message().unwrap_or_default(),
+        ),
+        Code::OutOfRange => (
+            Code::ResourceExhausted,
+            "REQUEST_TOO_LARGE",
+            message().unwrap_or_default(),
+        ),
+        Code::Unimplemented if !headers.contains_key("grpc-message") => {
+            (Code::Unimplemented, "UNIMPLEMENTED", unknown(uri.path()))
+        }
+        _ => return response,
+    };
+    status_response(said(code, reason, message))
+}
+
+fn unknown(path: &str) -> String {
+    match path.trim_start_matches('/').split_once('/') {
+        Some((service, method)) if super::NAMES.contains(&service) => {
+            format!("unknown method {method} for service {service}")
+        }
+        Some((service, _)) => format!("unknown service {service}"),
+        None => format!("{path} is no method"),
+    }
+}
+
+fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
+    if span.is_disabled() {
+        return;
+    }
+    let code = status_of(headers).unwrap_or(Code::Ok);
+    span.record("outcome", field::debug(code));
+    let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(micros, "answered");
+}
+
+/// A body that ends with DEADLINE_EXCEEDED when time is up.
+struct UntilDeadline {
+    body: Body,
+    sleep: Pin<Box<Sleep>>,
+    asked: Duration,
+    is_over: bool,
+}
+
+impl UntilDeadline {
+    fn new(body: Body, left: Duration, asked: Duration) -> Self {
+        Self {
+            body,
+            sleep: Box::pin(tokio::time::sleep(left)),
+            asked,
+            is_over: false,
+        }
+    }
+}
+
+impl HttpBody for UntilDeadline {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        if self.sleep.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.is_over = true;
+        self.body = Body::empty();
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(Some(
+            match deadline_exceeded(self.asked).add_header(&mut trailers) {
+                Ok(()) => Ok(Frame::trailers(trailers)),
+                Err(status) => Err(status),
+            },
+        ))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_over {
+            SizeHint::with_exact(0)
+        } else {
+            self.body.size_hint()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_up_to_8_digits_and_a_unit() {
+        let parsed = |text: &str| parse(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(parsed("15S"), Some(Duration::from_secs(15)));
+        assert_eq!(parsed("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(
+            parsed("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
+        for bad in ["", "S", "1", "1s", "-1S", "+1S", "1.5S", "123456789S", "1é"] {
+            assert_eq!(
+                HeaderValue::from_str(bad)
+                    .ok()
+                    .and_then(|header| parse(&header)),
+                None,
+                "{bad}"
+            );
+        }
+    }
+}

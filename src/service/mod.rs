@@ -1,0 +1,35 @@
+//! The gRPC faces of the store.
+
+mod layer;
+mod native;
+mod status;
+
+use tonic::service::Routes;
+
+use crate::store::Store;
+
+pub use self::layer::RequestLayer;
+
+/// The services, to be added to a tonic server, beside others or alone.
+///
+/// ```no_run
+/// # async fn example(store: imagestore::Store) -> Result<(), tonic::transport::Error> {
+/// tonic::transport::Server::builder()
+///     .add_routes(imagestore::service::routes(&store))
+///     .serve(([127, 0, 0, 1], 7870).into())
+///     .await
+/// # }
+/// ```
+pub fn routes(store: &Store) -> Routes {
+    let routes = Routes::new(native::images(store))
+        .add_service(native::namespaces(store))
+        .add_service(native::store(store));
+    Routes::from(routes.into_axum_router().layer(RequestLayer))
+}
+
+/// The full names of the services that [`routes`] serves.
+pub const NAMES: [&str; 3] = [
+    "imagestore.v1.Images",
+    "imagestore.v1.Namespaces",
+    "imagestore.v1.Store",
+];

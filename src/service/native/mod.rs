@@ -1,0 +1,127 @@
+//! Our own API, `imagestore.v1`: check, call, translate.
+
+mod images;
+mod namespaces;
+mod store;
+mod wire;
+
+use tonic::metadata::MetadataMap;
+
+use crate::domain::{Invalid, Namespace};
+use crate::proto::v1::images_server::ImagesServer;
+use crate::proto::v1::namespaces_server::NamespacesServer;
+use crate::proto::v1::store_server::StoreServer;
+use crate::store::{Scope, Store};
+
+/// The most bytes that a request may have.
+pub const MAX_REQUEST_BYTES: usize = 4 << 20;
+
+pub fn images(store: &Store) -> ImagesServer<images::Service> {
+    ImagesServer::new(images::Service::new(store)).max_decoding_message_size(MAX_REQUEST_BYTES)
+}
+
+pub fn namespaces(store: &Store) -> NamespacesServer<namespaces::Service> {
+    NamespacesServer::new(namespaces::Service::new(store))
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+}
+
+pub fn store(store: &Store) -> StoreServer<store::Service> {
+    StoreServer::new(store::Service::new(store)).max_decoding_message_size(MAX_REQUEST_BYTES)
+}
+
+/// Where a request that names no namespace goes.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// The metadata that names a namespace where the field does not; containerd's.
+const NAMESPACE_HEADER: &str = "containerd-namespace";
+
+/// The one namespace that a request is about.
+fn namespace(field: &str, metadata: &MetadataMap) -> Result<Namespace, Invalid> {
+    let asked = asked(field, metadata)?;
+    if asked == "-" {
+        return Err(Invalid::new(
+            "namespace",
+            "must name one namespace here, not `-`",
+        ));
+    }
+    let namespace: Namespace = asked.parse()?;
+    tracing::Span::current().record("namespace", namespace.as_str());
+    Ok(namespace)
+}
+
+/// The namespaces that a request is about.
+fn scope(field: &str, metadata: &MetadataMap) -> Result<Scope, Invalid> {
+    match asked(field, metadata)? {
+        "-" => Ok(Scope::All),
+        _ => namespace(field, metadata).map(Scope::One),
+    }
+}
+
+fn asked<'a>(field: &'a str, metadata: &'a MetadataMap) -> Result<&'a str, Invalid> {
+    let Some(header) = metadata.get(NAMESPACE_HEADER) else {
+        return Ok(if field.is_empty() {
+            DEFAULT_NAMESPACE
+        } else {
+            field
+        });
+    };
+    let header = header.to_str().map_err(|_| {
+        Invalid::new(
+            "namespace",
+            format!("in the metadata {NAMESPACE_HEADER} must be ASCII"),
+        )
+    })?;
+    match (field, header) {
+        ("", "") => Ok(DEFAULT_NAMESPACE),
+        ("", header) => Ok(header),
+        (field, "") => Ok(field),
+        (field, header) if field == header => Ok(field),
+        (field, header) => Err(Invalid::new(
+            "namespace",
+            format!(
+                "is {field:?}, and the metadata {NAMESPACE_HEADER} says {header:?}; send one of them"
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(header: Option<&str>) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        if let Some(header) = header {
+            metadata.insert(NAMESPACE_HEADER, header.parse().unwrap());
+        }
+        metadata
+    }
+
+    #[test]
+    fn the_field_names_the_namespace_then_the_metadata_then_the_default() {
+        for (field, header, wanted) in [
+            ("", None, "default"),
+            ("a", None, "a"),
+            ("", Some("b"), "b"),
+            ("a", Some("a"), "a"),
+            ("a", Some(""), "a"),
+        ] {
+            assert_eq!(namespace(field, &with(header)).unwrap().as_str(), wanted);
+        }
+        for (field, header) in [
+            ("a", Some("b")),
+            ("-", None),
+            ("a/b", None),
+            ("", Some("a/b")),
+            ("-", Some("a")),
+        ] {
+            assert_eq!(
+                namespace(field, &with(header)).unwrap_err().field(),
+                "namespace"
+            );
+        }
+        assert_eq!(scope("-", &with(None)), Ok(Scope::All));
+        assert_eq!(scope("", &with(Some("-"))), Ok(Scope::All));
+        assert!(scope("-", &with(Some("a"))).is_err());
+    }
+}

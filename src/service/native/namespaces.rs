@@ -1,0 +1,120 @@
+//! `imagestore.v1.Namespaces`.
+
+use tonic::{Request, Response, Status};
+
+use super::wire;
+use crate::domain::{Invalid, Namespace};
+use crate::proto::v1 as pb;
+use crate::service::status::refused;
+use crate::store::{DeleteNamespace, NamespaceEntry, PutNamespace, Store};
+
+/// The service over a store.
+pub struct Service {
+    store: Store,
+}
+
+impl Service {
+    pub fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+        }
+    }
+}
+
+fn name(text: &str, field: &'static str) -> Result<Namespace, Invalid> {
+    let name: Namespace = text.parse().map_err(|e: Invalid| e.at(field))?;
+    tracing::Span::current().record("namespace", name.as_str());
+    Ok(name)
+}
+
+fn put(request: pb::PutNamespaceRequest) -> Result<PutNamespace, Invalid> {
+    let namespace = request
+        .namespace
+        .ok_or_else(|| Invalid::new("namespace", "must be set"))?;
+    Ok(PutNamespace {
+        name: name(&namespace.name, "namespace.name")?,
+        change: wire::namespace_change(request.update_mask, namespace.labels)?,
+        when: wire::precondition(request.must_not_exist, &request.if_etag, "")?,
+        validate_only: request.validate_only,
+    })
+}
+
+fn delete(request: &pb::DeleteNamespaceRequest) -> Result<DeleteNamespace, Invalid> {
+    Ok(DeleteNamespace {
+        name: name(&request.name, "name")?,
+        force: request.force,
+        when: wire::precondition(false, &request.if_etag, "")?,
+        validate_only: request.validate_only,
+    })
+}
+
+#[tonic::async_trait]
+impl pb::namespaces_server::Namespaces for Service {
+    async fn put(
+        &self,
+        request: Request<pb::PutNamespaceRequest>,
+    ) -> Result<Response<pb::PutNamespaceResponse>, Status> {
+        let request = put(request.into_inner()).map_err(refused)?;
+        let put = self.store.namespaces().put(&request).await?;
+        // How many images it holds is no part of what was decided.
+        let images = match self.store.namespaces().get(&request.name).await {
+            Ok(entry) => entry.value.images,
+            Err(_) => 0,
+        };
+        Ok(Response::new(pb::PutNamespaceResponse {
+            namespace: Some(wire::namespace_message(NamespaceEntry {
+                stored: put.value.stored,
+                images,
+            })),
+            changed: put.value.changed,
+            created: put.value.created,
+            revision: put.revision.0,
+        }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<pb::GetNamespaceRequest>,
+    ) -> Result<Response<pb::GetNamespaceResponse>, Status> {
+        let name = name(&request.get_ref().name, "name").map_err(refused)?;
+        let entry = self.store.namespaces().get(&name).await?;
+        Ok(Response::new(pb::GetNamespaceResponse {
+            namespace: Some(wire::namespace_message(entry.value)),
+            revision: entry.revision.0,
+        }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<pb::ListNamespacesRequest>,
+    ) -> Result<Response<pb::ListNamespacesResponse>, Status> {
+        let request = request.into_inner();
+        let page = wire::page(request.page_size, request.page_token).map_err(refused)?;
+        let page = self
+            .store
+            .namespaces()
+            .list(&request.name_prefix, &page)
+            .await?;
+        Ok(Response::new(pb::ListNamespacesResponse {
+            namespaces: page
+                .items
+                .into_iter()
+                .map(wire::namespace_message)
+                .collect(),
+            next_page_token: page.next_token,
+            revision: page.revision.0,
+        }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<pb::DeleteNamespaceRequest>,
+    ) -> Result<Response<pb::DeleteNamespaceResponse>, Status> {
+        let request = delete(request.get_ref()).map_err(refused)?;
+        let deleted = self.store.namespaces().delete(&request).await?;
+        Ok(Response::new(pb::DeleteNamespaceResponse {
+            namespace: Some(wire::namespace_message(deleted.value)),
+            revision: deleted.revision.0,
+        }))
+    }
+}

@@ -1,0 +1,257 @@
+//! Messages of `imagestore.v1` from and to the domain's types.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::domain::{
+    Descriptor, Dialect, Image, ImageChange, ImageEdit, ImagePath, Invalid, Labels,
+    NamespaceChange, NamespacePath, Platform, Size, Timestamp,
+};
+use crate::kv::Revision;
+use crate::proto::v1 as pb;
+use crate::service::status::bad_filter;
+use crate::store::{
+    DigestQuery, ImageQuery, NamespaceEntry, PageRequest, Precondition, Scope, Stored,
+};
+
+// === from messages ===
+
+pub fn descriptor(message: pb::Descriptor) -> Result<Descriptor, Invalid> {
+    let mut target = Descriptor::new(
+        message.media_type.parse()?,
+        message.digest.parse()?,
+        Size::try_from(message.size)?,
+    )
+    .with_annotations(message.annotations)?
+    .with_urls(message.urls)?;
+    if let Some(platform) = message.platform {
+        target = target.with_platform(Some(
+            self::platform(platform).map_err(|e| e.within("platform"))?,
+        ));
+    }
+    if !message.artifact_type.is_empty() {
+        target = target.with_artifact_type(Some(message.artifact_type.parse()?));
+    }
+    if !message.data.is_empty() {
+        target = target.with_data(message.data)?;
+    }
+    Ok(target)
+}
+
+fn platform(message: pb::Platform) -> Result<Platform, Invalid> {
+    Ok(Platform::new(message.architecture, message.os)?
+        .with_os_version(message.os_version)
+        .with_os_features(message.os_features)
+        .with_variant(message.variant))
+}
+
+/// What a Put with this mask does; paths may name a part twice, the last one counts.
+pub fn image_change(
+    mask: Option<prost_types::FieldMask>,
+    message: pb::Image,
+) -> Result<ImageChange, Invalid> {
+    let mut paths = Vec::new();
+    for path in mask.map(|mask| mask.paths).unwrap_or_default() {
+        paths.push(ImagePath::parse(&path)?);
+    }
+    let target = |message: Option<pb::Descriptor>| {
+        let message = message.ok_or_else(|| Invalid::new("image.target", "must be set"))?;
+        descriptor(message).map_err(|e| e.within("image.target"))
+    };
+    let labels = |map| Labels::try_from(map).map_err(|e: Invalid| e.at("image.labels"));
+    if paths.is_empty() || paths.contains(&ImagePath::All) {
+        return Ok(ImageChange::Replace {
+            target: target(message.target)?,
+            labels: labels(message.labels)?,
+        });
+    }
+    let annotations = message.target.as_ref().map(|target| &target.annotations);
+    let mut edits = Vec::with_capacity(paths.len());
+    for path in paths {
+        edits.push(match path {
+            ImagePath::All => continue,
+            ImagePath::Target => ImageEdit::Target(target(message.target.clone())?),
+            ImagePath::Annotations => {
+                ImageEdit::Annotations(annotations.cloned().unwrap_or_default())
+            }
+            ImagePath::Annotation(key) => {
+                let value = annotations
+                    .and_then(|annotations| annotations.get(&key))
+                    .cloned();
+                ImageEdit::Annotation(key, value)
+            }
+            ImagePath::Labels => ImageEdit::Labels(labels(message.labels.clone())?),
+            ImagePath::Label(key) => {
+                let value = message.labels.get(&key).cloned();
+                ImageEdit::Label(key, value)
+            }
+        });
+    }
+    Ok(ImageChange::Edit(edits))
+}
+
+pub fn namespace_change(
+    mask: Option<prost_types::FieldMask>,
+    labels: BTreeMap<String, String>,
+) -> Result<NamespaceChange, Invalid> {
+    let mut paths = Vec::new();
+    for path in mask.map(|mask| mask.paths).unwrap_or_default() {
+        paths.push(NamespacePath::parse(&path)?);
+    }
+    if paths.is_empty() || paths.contains(&NamespacePath::All) {
+        let labels = Labels::try_from(labels).map_err(|e| e.at("namespace.labels"))?;
+        return Ok(NamespaceChange::Replace(labels));
+    }
+    let edits = paths.into_iter().filter_map(|path| match path {
+        NamespacePath::All => None,
+        NamespacePath::Label(key) => {
+            let value = labels.get(&key).cloned();
+            Some((key, value))
+        }
+    });
+    Ok(NamespaceChange::Edit(edits.collect()))
+}
+
+pub fn precondition(
+    must_not_exist: bool,
+    if_etag: &str,
+    if_target: &str,
+) -> Result<Precondition, Invalid> {
+    let etag = if if_etag.is_empty() {
+        None
+    } else {
+        Some(etag(if_etag)?)
+    };
+    let target = match if_target {
+        "" => None,
+        digest => Some(digest.parse().map_err(|e: Invalid| e.at("if_target"))?),
+    };
+    match (must_not_exist, etag, target) {
+        (false, None, None) => Ok(Precondition::None),
+        (true, None, None) => Ok(Precondition::MustNotExist),
+        (false, etag, target) => Ok(Precondition::Matches { etag, target }),
+        (true, ..) => Err(Invalid::new(
+            "must_not_exist",
+            "cannot be together with if_etag or if_target",
+        )),
+    }
+}
+
+fn etag(text: &str) -> Result<Revision, Invalid> {
+    let refused = || Invalid::new("if_etag", "is no etag that this service gave");
+    let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    let revision = text
+        .parse()
+        .ok()
+        .filter(|_| is_canonical)
+        .ok_or_else(refused)?;
+    Ok(Revision(revision))
+}
+
+/// The query fields that List, Stream and Count share.
+pub struct QueryFields {
+    pub scope: Scope,
+    pub name_prefix: String,
+    pub digest: String,
+    pub digest_prefix: String,
+    pub filters: Vec<String>,
+}
+
+pub fn query(fields: QueryFields) -> Result<ImageQuery, Invalid> {
+    let target = match (fields.digest.as_str(), fields.digest_prefix.as_str()) {
+        ("", "") => None,
+        (digest, "") => Some(DigestQuery::Is(digest.parse()?)),
+        ("", prefix) => Some(DigestQuery::StartsWith(prefix.parse()?)),
+        _ => {
+            return Err(Invalid::new(
+                "digest_prefix",
+                "cannot be together with digest",
+            ));
+        }
+    };
+    let mut query = ImageQuery::all(fields.scope);
+    query.name_prefix = fields.name_prefix;
+    query.target = target;
+    query
+        .filtered(fields.filters, Dialect::Native)
+        .map_err(|error| bad_filter(&error))
+}
+
+pub fn page(size: i32, token: String) -> Result<PageRequest, Invalid> {
+    let size =
+        u32::try_from(size).map_err(|_| Invalid::new("page_size", "must not be negative"))?;
+    Ok(PageRequest { size, token })
+}
+
+// === to messages ===
+
+pub fn image_message(stored: Stored<Image>) -> pb::Image {
+    let image = stored.record;
+    pb::Image {
+        namespace: stored.namespace.as_str().to_owned(),
+        name: image.name.as_str().to_owned(),
+        target: Some(descriptor_message(&image.target)),
+        labels: image.labels.into_map(),
+        created_at: Some(time_message(image.created_at)),
+        updated_at: Some(time_message(image.updated_at)),
+        etag: etag_message(stored.revision),
+        revision: stored.revision.0,
+    }
+}
+
+fn descriptor_message(target: &Descriptor) -> pb::Descriptor {
+    pb::Descriptor {
+        media_type: target.media_type().as_str().to_owned(),
+        digest: target.digest().text(),
+        size: target.size().get_i64(),
+        annotations: target.annotations().clone(),
+        urls: target.urls().to_vec(),
+        platform: target.platform().map(|platform| pb::Platform {
+            architecture: platform.architecture().to_owned(),
+            os: platform.os().to_owned(),
+            os_version: platform.os_version().to_owned(),
+            os_features: platform.os_features().to_vec(),
+            variant: platform.variant().to_owned(),
+        }),
+        artifact_type: target
+            .artifact_type()
+            .map(|t| t.as_str().to_owned())
+            .unwrap_or_default(),
+        data: target.data().cloned().unwrap_or_else(Bytes::new),
+    }
+}
+
+pub fn namespace_message(entry: NamespaceEntry) -> pb::Namespace {
+    let record = entry.stored.record;
+    pb::Namespace {
+        name: record.name.as_str().to_owned(),
+        labels: record.labels.into_map(),
+        created_at: Some(time_message(record.created_at)),
+        updated_at: Some(time_message(record.updated_at)),
+        etag: etag_message(entry.stored.revision),
+        revision: entry.stored.revision.0,
+        images: count_message(entry.images),
+    }
+}
+
+/// A count for a signed field.
+pub fn count_message(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A record that would have been written has none yet.
+fn etag_message(revision: Revision) -> String {
+    if revision == Revision::ZERO {
+        String::new()
+    } else {
+        revision.to_string()
+    }
+}
+
+pub fn time_message(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.seconds(),
+        nanos: i32::try_from(time.nanos()).expect("less than 1,000,000,000"),
+    }
+}

@@ -1,0 +1,245 @@
+//! The one table from errors to gRPC: code, reason, and what a program may want to know.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::domain::{FilterError, Invalid};
+use crate::error::{Error, Subject};
+
+/// The `domain` of every ErrorInfo.
+pub const DOMAIN: &str = "imagestore";
+
+/// Texts in a status travel in an HTTP header, which peers bound; names may have 4,096 bytes.
+const MAX_TEXT: usize = 1024;
+
+impl Error {
+    /// One row a variant and no wildcard: a new variant does not compile until it has one.
+    pub(super) fn wire(&self) -> (Code, &'static str) {
+        match self {
+            Self::Invalid(_) => (Code::InvalidArgument, "INVALID_FIELD"),
+            Self::NotFound(_) => (Code::NotFound, "NOT_FOUND"),
+            Self::Exists(_) => (Code::AlreadyExists, "ALREADY_EXISTS"),
+            Self::EtagMismatch { .. } => (Code::Aborted, "ETAG_MISMATCH"),
+            Self::TargetMismatch { .. } => (Code::Aborted, "TARGET_MISMATCH"),
+            Self::NotEmpty { .. } => (Code::FailedPrecondition, "NAMESPACE_NOT_EMPTY"),
+            Self::UnknownRevision { .. } => (Code::OutOfRange, "UNKNOWN_REVISION"),
+            Self::Compacted { .. } => (Code::OutOfRange, "HISTORY_COMPACTED"),
+            Self::SnapshotExpired { .. } => (Code::Aborted, "SNAPSHOT_EXPIRED"),
+            Self::TooManySnapshots { .. } => (Code::ResourceExhausted, "TOO_MANY_SNAPSHOTS"),
+            Self::Contended { .. } => (Code::Unavailable, "CONTENDED"),
+            Self::TooLarge { .. } => (Code::InvalidArgument, "WRITE_TOO_LARGE"),
+            Self::DiskFull { .. } => (Code::ResourceExhausted, "DISK_FULL"),
+            Self::Stopped(_) => (Code::Unavailable, "WRITES_STOPPED"),
+            Self::OutcomeUnknown(_) => (Code::Unknown, "OUTCOME_UNKNOWN"),
+            Self::Unavailable(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
+            Self::Corrupt(_) => (Code::DataLoss, "STORAGE_CORRUPT"),
+            Self::SchemaTooNew { .. } => (Code::FailedPrecondition, "SCHEMA_TOO_NEW"),
+            Self::Open(_) => (Code::Unavailable, "STORE_NOT_OPEN"),
+        }
+    }
+
+    /// What a program may want to know, by name.
+    fn facts(&self) -> HashMap<String, String> {
+        let mut facts = HashMap::new();
+        let mut say = |key: &str, value: &dyn std::fmt::Display| {
+            let value = value.to_string();
+            // Half a name is worse than none.
+            if value.len() <= MAX_TEXT {
+                facts.insert(key.to_owned(), value);
+            }
+        };
+        let mut about = |subject: &Subject| {
+            say("kind", &subject.kind());
+            say("namespace", subject.namespace());
+            say("name", &subject.name());
+        };
+        match self {
+            Self::NotFound(subject) | Self::Exists(subject) => about(subject),
+            Self::EtagMismatch {
+                subject, current, ..
+            } => {
+                about(subject);
+                say("etag", current);
+            }
+            Self::TargetMismatch {
+                subject, current, ..
+            } => {
+                about(subject);
+                say("target", current);
+            }
+            Self::NotEmpty { namespace, images } => {
+                say("namespace", namespace);
+                say("images", images);
+            }
+            Self::UnknownRevision { newest, .. } => say("newest_revision", newest),
+            Self::Compacted { oldest } => say("oldest_revision", oldest),
+            Self::TooLarge { limit, .. } => say("limit", limit),
+            Self::DiskFull { free, least } => {
+                say("free_bytes", free);
+                say("least_bytes", least);
+            }
+            Self::Invalid(_)
+            | Self::SnapshotExpired { .. }
+            | Self::TooManySnapshots { .. }
+            | Self::Contended { .. }
+            | Self::Stopped(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Unavailable(_)
+            | Self::Corrupt(_)
+            | Self::SchemaTooNew { .. }
+            | Self::Open(_) => {}
+        }
+        facts
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let (code, reason) = error.wire();
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, error.facts());
+        match &error {
+            Error::Invalid(invalid) => {
+                details.add_bad_request_violation(
+                    shortened(invalid.field()),
+                    shortened(invalid.reason()),
+                );
+            }
+            Error::NotEmpty { namespace, .. } => {
+                details.add_precondition_failure_violation(
+                    "EMPTY",
+                    format!("namespaces/{namespace}"),
+                    "it must hold no images, or the deletion must be forced",
+                );
+            }
+            Error::Contended { .. } | Error::TooManySnapshots { .. } => {
+                details.set_retry_info(Some(Duration::from_millis(100)));
+            }
+            _ => {}
+        }
+        let message = match &error {
+            // The cause is for people; programs have the reason.
+            Error::Unavailable(cause) => format!("{error}: {cause}"),
+            _ => error.to_string(),
+        };
+        let mut status = Self::with_error_details(code, shortened(&message), details);
+        status.set_source(Arc::new(error));
+        status
+    }
+}
+
+/// A domain error at the edge: the field as the request names it.
+pub(super) fn refused(invalid: Invalid) -> Status {
+    Error::Invalid(invalid).into()
+}
+
+pub(super) fn bad_filter(error: &FilterError) -> Invalid {
+    Invalid::new(format!("filters[{}]", error.index()), {
+        let at = error.position();
+        format!("at byte {at}: {}", error.reason())
+    })
+}
+
+/// At most [`MAX_TEXT`] bytes of a text.
+fn shortened(text: &str) -> String {
+    if text.len() <= MAX_TEXT {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MAX_TEXT)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Algorithm, Digest};
+    use crate::kv::{OpenError, Revision};
+
+    /// One of each variant; the match in `wire` has no wildcard, so a new one is missed by neither.
+    fn one_of_each() -> Vec<Error> {
+        let namespace: crate::domain::Namespace = "ns".parse().unwrap();
+        let subject = || Subject::Image(namespace.clone(), "a:1".parse().unwrap());
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        let io = || std::io::Error::other("gone");
+        vec![
+            Error::Invalid(Invalid::new("image.name", "must not be empty")),
+            Error::NotFound(subject()),
+            Error::Exists(subject()),
+            Error::EtagMismatch {
+                subject: subject(),
+                expected: Revision(1),
+                current: Revision(2),
+            },
+            Error::TargetMismatch {
+                subject: subject(),
+                expected: digest,
+                current: digest,
+            },
+            Error::NotEmpty {
+                namespace: namespace.clone(),
+                images: 3,
+            },
+            Error::UnknownRevision {
+                asked: Revision(9),
+                newest: Revision(4),
+            },
+            Error::Compacted {
+                oldest: Revision(5),
+            },
+            Error::SnapshotExpired { minutes: 10 },
+            Error::TooManySnapshots { limit: 64 },
+            Error::Contended { tries: 100 },
+            Error::TooLarge {
+                what: "bytes",
+                size: 17,
+                limit: 16,
+            },
+            Error::DiskFull { free: 1, least: 2 },
+            Error::Stopped("the disk failed".into()),
+            Error::OutcomeUnknown("the disk failed".into()),
+            Error::Unavailable(Arc::new(io())),
+            Error::Corrupt("a row".into()),
+            Error::SchemaTooNew { found: 2, known: 1 },
+            Error::Open(OpenError::Io {
+                what: "open",
+                path: "/x".into(),
+                cause: io(),
+            }),
+        ]
+    }
+
+    #[test]
+    fn every_error_has_its_code_and_reason_as_the_table_says() {
+        let table: String = one_of_each()
+            .into_iter()
+            .map(|error| {
+                let (code, reason) = error.wire();
+                let status = Status::from(error);
+                assert_eq!(status.code(), code);
+                let info = status
+                    .get_details_error_info()
+                    .expect("every status has an ErrorInfo");
+                assert_eq!(
+                    (info.reason.as_str(), info.domain.as_str()),
+                    (reason, DOMAIN)
+                );
+                format!("{code:?} {reason}: {}\n", status.message())
+            })
+            .collect();
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/errors.txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(golden, &table).unwrap();
+        }
+        assert_eq!(table, std::fs::read_to_string(golden).unwrap());
+    }
+
+    #[test]
+    fn a_status_stays_small_however_long_the_name() {
+        let name = "é".repeat(2048).parse().unwrap();
+        let status = Status::from(Error::NotFound(Subject::Image("ns".parse().unwrap(), name)));
+        assert!(status.message().len() < 1100);
+        assert!(status.details().len() < 1100);
+    }
+}

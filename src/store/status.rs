@@ -1,0 +1,66 @@
+//! What the store is and how it fares.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::namespaces::Namespaces;
+use super::{Store, StoreId, schema};
+use crate::domain::Timestamp;
+use crate::error::Error;
+use crate::kv::Revision;
+
+/// What the store is and how it fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub id: StoreId,
+    pub schema_version: u32,
+    /// The newest revision.
+    pub revision: Revision,
+    /// The oldest revision whose change is still in the change log.
+    pub oldest_revision: Revision,
+    pub namespaces: u64,
+    pub images: u64,
+    pub tables: u64,
+    /// Bytes on disk.
+    pub size_bytes: u64,
+    /// Bytes free on the file system.
+    pub free_bytes: u64,
+    /// Why writes are refused; `None` while they are not.
+    pub stopped: Option<Arc<str>>,
+    pub opened_at: Timestamp,
+    /// `redb`, `memory`.
+    pub engine: &'static str,
+}
+
+impl Store {
+    /// Costs a look at each namespace's tables, and none at their rows.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let disk = self.inner.kv.disk();
+        let snapshot = self.snapshot().await?;
+        let names = Namespaces::names(&*snapshot).await?;
+        let mut images = 0;
+        for name in &names {
+            images += snapshot.count(&schema::images(name)).await?;
+        }
+        Ok(Status {
+            id: self.id(),
+            schema_version: schema::VERSION,
+            revision: snapshot.revision(),
+            oldest_revision: snapshot.oldest_change().await?,
+            namespaces: names.len() as u64,
+            images,
+            tables: snapshot.tables("").await?.len() as u64,
+            size_bytes: disk.size_bytes,
+            free_bytes: disk.free_bytes,
+            stopped: self.stopped().borrow().clone(),
+            opened_at: self.inner.opened_at,
+            engine: disk.engine,
+        })
+    }
+
+    /// Why writes are refused, as it changes; `None` while they are not.
+    pub fn stopped(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.inner.kv.stopped()
+    }
+}

@@ -1,0 +1,114 @@
+//! Streams of images of one revision, however many.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::page::MAX_BYTES;
+use super::query::ImageQuery;
+use super::walk::Walk;
+use super::{LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
+use crate::domain::Image;
+use crate::error::Error;
+use crate::kv::Revision;
+
+/// Images of one revision, in chunks. Ends after an error.
+///
+/// The snapshot behind it is given up when the stream is dropped, and after ten minutes.
+#[derive(Debug)]
+pub struct ImageStream {
+    chunks: mpsc::Receiver<Result<ImageChunk, Error>>,
+}
+
+/// Some of the images; at most 1 MiB of them as messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageChunk {
+    pub images: Vec<Stored<Image>>,
+    /// The revision of the whole stream.
+    pub revision: Revision,
+}
+
+impl Stream for ImageStream {
+    type Item = Result<ImageChunk, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.poll_recv(context)
+    }
+}
+
+/// Chunks that may wait to be read: one, while the next is made.
+const AHEAD: usize = 1;
+
+/// Rows that are read at once.
+const STEP: usize = 1000;
+
+pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStream, Error> {
+    let Ok(permit) = store.inner.long_reads.clone().try_acquire_owned() else {
+        return Err(Error::TooManySnapshots {
+            limit: MAX_LONG_READS,
+        });
+    };
+    let snapshot = store.snapshot().await?;
+    let (send, chunks) = mpsc::channel(AHEAD);
+    let closing = store.inner.closing.clone();
+    let deadline = Instant::now() + LONG_READ_TIME;
+    store.inner.tasks.spawn(async move {
+        let produced = tokio::select! {
+            produced = timeout_at(deadline, produce(Walk::new(snapshot, query), &send)) => produced,
+            () = closing.cancelled() => Ok(Err(Error::Stopped("the store is closing".into()))),
+        };
+        // The snapshot has gone with the walk; only the message may still wait for a reader.
+        drop(permit);
+        let failure = match produced {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(_) => Error::SnapshotExpired {
+                minutes: LONG_READ_TIME.as_secs() / 60,
+            },
+        };
+        tokio::select! {
+            // An error means that nobody reads any more.
+            _ = send.send(Err(failure)) => {}
+            () = closing.cancelled() => {}
+        }
+    });
+    Ok(ImageStream { chunks })
+}
+
+/// Sends all that the walk finds; returns early when nobody reads any more.
+async fn produce(
+    mut walk: Walk,
+    send: &mpsc::Sender<Result<ImageChunk, Error>>,
+) -> Result<(), Error> {
+    let revision = walk.revision();
+    let mut images = Vec::new();
+    let mut bytes = 0;
+    let mut sent_any = false;
+    while let Some(passed) = walk.step(STEP).await? {
+        for found in passed.into_iter().filter_map(|row| row.image) {
+            if bytes + found.bytes > MAX_BYTES {
+                let images = std::mem::take(&mut images);
+                if send
+                    .send(Ok(ImageChunk { images, revision }))
+                    .await
+                    .is_err()
+                {
+                    return Ok(());
+                }
+                sent_any = true;
+                bytes = 0;
+            }
+            bytes += found.bytes;
+            images.push(found.image);
+        }
+    }
+    // An empty stream still says its revision.
+    if !images.is_empty() || !sent_any {
+        // An error means that nobody reads any more.
+        let _ = send.send(Ok(ImageChunk { images, revision })).await;
+    }
+    Ok(())
+}

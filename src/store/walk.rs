@@ -1,0 +1,279 @@
+//! Walking over the images that a query asks for, a bounded step at a time, at one revision.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::query::{Access, ImageQuery, Range, Scope};
+use super::{Stored, images, schema};
+use crate::domain::{Image, ImageName, Namespace};
+use crate::error::Error;
+use crate::kv::{Key, Revision, Rows, Snapshot, Versioned};
+
+/// A walk over one snapshot. Remembers where it stands; a walk may begin where another stood.
+pub(super) struct Walk {
+    snapshot: Arc<dyn Snapshot>,
+    query: ImageQuery,
+    by_digest: bool,
+    ranges: Vec<Range>,
+    at: Place,
+}
+
+/// How far a walk has come.
+enum Place {
+    /// It has not begun.
+    Start,
+    /// In a namespace, in one of the ranges, past a row if there is one.
+    In {
+        namespace: Namespace,
+        range: usize,
+        past: Option<Bytes>,
+    },
+    End,
+}
+
+/// Where a page ended: the namespace, and the row in the table that the walk reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub namespace: Namespace,
+    pub row: Bytes,
+}
+
+/// A row that the walk came by.
+pub(super) struct Passed {
+    pub cursor: Cursor,
+    /// The image, unless the filter refused it.
+    pub image: Option<Weighed>,
+}
+
+/// A record with the bytes that it takes as a message, at most.
+pub(super) struct Weighed {
+    pub image: Stored<Image>,
+    pub bytes: usize,
+}
+
+impl Walk {
+    pub fn new(snapshot: Arc<dyn Snapshot>, query: ImageQuery) -> Self {
+        let (by_digest, ranges) = match query.access() {
+            Access::Names(ranges) => (false, ranges),
+            Access::Digests(ranges) => (true, ranges),
+        };
+        Self {
+            snapshot,
+            query,
+            by_digest,
+            ranges,
+            at: Place::Start,
+        }
+    }
+
+    /// Goes on right after a place where a walk of the same query stood.
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.at = Place::In {
+            namespace: cursor.namespace,
+            range: 0,
+            past: Some(cursor.row),
+        };
+        self
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.snapshot.revision()
+    }
+
+    /// Reads on, at most `limit` rows; `None` at the end. An empty step is not the end.
+    pub async fn step(&mut self, limit: usize) -> Result<Option<Vec<Passed>>, Error> {
+        let Some((namespace, rows)) = self.read(limit).await? else {
+            return Ok(None);
+        };
+        let images = if self.by_digest {
+            self.follow(&namespace, &rows).await?
+        } else {
+            let named = |(row, value): &(Bytes, Versioned)| {
+                Ok(Some((schema::parse_name(row)?, value.clone())))
+            };
+            rows.iter().map(named).collect::<Result<_, Error>>()?
+        };
+        let mut passed = Vec::with_capacity(rows.len());
+        for ((row, _), found) in rows.into_iter().zip(images) {
+            let image = match found {
+                Some((name, value)) => self.weigh(&namespace, &name, value)?,
+                None => None,
+            };
+            let cursor = Cursor {
+                namespace: namespace.clone(),
+                row,
+            };
+            passed.push(Passed { cursor, image });
+        }
+        Ok(Some(passed))
+    }
+
+    /// Walks to the end and counts.
+    pub async fn count(mut self) -> Result<u64, Error> {
+        let everything = !self.by_digest && self.ranges.iter().all(Range::is_everything);
+        let any_record = self.query.filter().is_all();
+        let any_name = !self.by_digest || self.query.name_prefix.is_empty();
+        let mut count = 0;
+        if any_record && everything {
+            while let Some(namespace) = self.next_namespace().await? {
+                count += self.snapshot.count(&schema::images(&namespace)).await?;
+                self.at = past_all_of(namespace, self.ranges.len());
+            }
+        } else if any_record && any_name {
+            while let Some((_, rows)) = self.read(COUNT_STEP).await? {
+                count += rows.len() as u64;
+            }
+        } else {
+            while let Some(passed) = self.step(COUNT_STEP).await? {
+                count += passed
+                    .iter()
+                    .filter(|passed| passed.image.is_some())
+                    .count() as u64;
+            }
+        }
+        Ok(count)
+    }
+
+    /// The next rows of the table that drives the walk, all in one namespace.
+    async fn read(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<(Namespace, Vec<(Bytes, Versioned)>)>, Error> {
+        loop {
+            let (namespace, range, past) = match std::mem::replace(&mut self.at, Place::End) {
+                Place::End => return Ok(None),
+                Place::In {
+                    namespace,
+                    range,
+                    past,
+                } if range < self.ranges.len() => (namespace, range, past),
+                before => {
+                    self.at = before;
+                    let Some(namespace) = self.next_namespace().await? else {
+                        self.at = Place::End;
+                        return Ok(None);
+                    };
+                    (namespace, 0, None)
+                }
+            };
+            let Some(wanted) = self.ranges.get(range) else {
+                self.at = past_all_of(namespace, range);
+                continue;
+            };
+            let table = if self.by_digest {
+                schema::digests(&namespace)
+            } else {
+                schema::images(&namespace)
+            };
+            let mut wanted = wanted.rows(table);
+            if let Some(row) = &past {
+                wanted = wanted.after(row.clone());
+            }
+            let rows = self.snapshot.scan(&wanted, limit).await?;
+            let (range, past) = match rows.last() {
+                Some((row, _)) if rows.len() == limit => (range, Some(row.clone())),
+                // Ranges are disjoint, so the next one needs no place to start from, except on
+                // the way to where a page token points.
+                _ => (range + 1, past),
+            };
+            self.at = Place::In {
+                namespace: namespace.clone(),
+                range,
+                past,
+            };
+            if !rows.is_empty() {
+                return Ok(Some((namespace, rows)));
+            }
+        }
+    }
+
+    /// The first namespace that the walk has not been in.
+    async fn next_namespace(&mut self) -> Result<Option<Namespace>, Error> {
+        match (&self.at, &self.query.scope) {
+            (Place::Start, Scope::One(namespace)) => Ok(Some(namespace.clone())),
+            (Place::In { .. } | Place::End, Scope::One(_)) | (Place::End, Scope::All) => Ok(None),
+            (Place::Start, Scope::All) => self.namespace_after(Bound::Unbounded).await,
+            (Place::In { namespace, .. }, Scope::All) => {
+                let row = Bytes::copy_from_slice(namespace.as_str().as_bytes());
+                self.namespace_after(Bound::Excluded(row)).await
+            }
+        }
+    }
+
+    async fn namespace_after(&self, from: Bound<Bytes>) -> Result<Option<Namespace>, Error> {
+        let rows = Rows {
+            from,
+            ..Rows::all(schema::namespaces())
+        };
+        let found = self.snapshot.scan(&rows, 1).await?;
+        found
+            .first()
+            .map(|(row, _)| schema::parse_namespace(row))
+            .transpose()
+    }
+
+    /// The images that index rows point to, in their order; `None` where the name is not asked for.
+    async fn follow(
+        &self,
+        namespace: &Namespace,
+        rows: &[(Bytes, Versioned)],
+    ) -> Result<Vec<Option<(ImageName, Versioned)>>, Error> {
+        let mut names = Vec::with_capacity(rows.len());
+        for (row, _) in rows {
+            let (_, name) = schema::parse_digest_row(row)?;
+            let is_asked_for = name.as_str().starts_with(&self.query.name_prefix);
+            names.push(is_asked_for.then_some(name));
+        }
+        let table = schema::images(namespace);
+        let keys: Vec<Key> = names
+            .iter()
+            .flatten()
+            .map(|name| table.key(schema::image_row(name)))
+            .collect();
+        let mut records = self.snapshot.get(&keys).await?.into_iter();
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(name) = name else {
+                found.push(None);
+                continue;
+            };
+            let Some(record) = records.next().flatten() else {
+                return Err(Error::corrupt(format!(
+                    "the digest index names {name}, which is not there"
+                )));
+            };
+            found.push(Some((name, record)));
+        }
+        Ok(found)
+    }
+
+    fn weigh(
+        &self,
+        namespace: &Namespace,
+        name: &ImageName,
+        value: Versioned,
+    ) -> Result<Option<Weighed>, Error> {
+        let bytes =
+            value.value.len() + name.as_str().len() + namespace.as_str().len() + MESSAGE_EXTRA;
+        let image = images::stored(namespace, name, value)?;
+        let matches = self.query.filter().matches(&image.record);
+        Ok(matches.then_some(Weighed { image, bytes }))
+    }
+}
+
+fn past_all_of(namespace: Namespace, ranges: usize) -> Place {
+    Place::In {
+        namespace,
+        range: ranges,
+        past: None,
+    }
+}
+
+/// What a message adds at most to a record as stored: the digest as text, the etag and the revision,
+/// and the fields' tags and lengths.
+const MESSAGE_EXTRA: usize = 256;
+
+/// Rows that a count reads at once.
+const COUNT_STEP: usize = 1000;
