@@ -30,8 +30,8 @@ pub enum Error {
     #[error("{subject} points to {current}, not {expected}; read it again and decide anew")]
     TargetMismatch {
         subject: Subject,
-        expected: Digest,
-        current: Digest,
+        expected: Box<Digest>,
+        current: Box<Digest>,
     },
     /// A namespace that still holds something cannot go unless forced.
     #[error("{namespace} still holds {images} images; remove them first, or force it")]

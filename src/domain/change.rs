@@ -7,6 +7,10 @@ use super::{
 
 /// What becomes of an image record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a request has one, and most are the large one"
+)]
 pub enum ImageChange {
     Replace {
         target: Descriptor,
@@ -18,6 +22,7 @@ pub enum ImageChange {
 
 /// One part of an image record, as it shall be; `None` removes a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a request has a few")]
 pub enum ImageEdit {
     Target(Descriptor),
     Annotations(Annotations),

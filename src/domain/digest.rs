@@ -27,7 +27,7 @@ impl Algorithm {
     }
 
     /// How many bytes a digest has.
-    pub const fn len(self) -> usize {
+    pub const fn bytes(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha384 => 48,
@@ -52,14 +52,14 @@ pub struct Digest {
 impl Digest {
     /// Refuses bytes that are not as many as the algorithm makes.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, Invalid> {
-        if bytes.len() != algorithm.len() {
+        if bytes.len() != algorithm.bytes() {
             return Err(Invalid::new(
                 "digest",
                 format!(
                     "has {} bytes; {} makes {}",
                     bytes.len(),
                     algorithm.name(),
-                    algorithm.len()
+                    algorithm.bytes()
                 ),
             ));
         }
@@ -87,19 +87,19 @@ impl Digest {
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.algorithm.len()]
+        &self.bytes[..self.algorithm.bytes()]
     }
 
     /// The hex digits after the colon.
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(2 * self.algorithm.len());
+        let mut text = String::with_capacity(2 * self.algorithm.bytes());
         push_hex(&mut text, self.as_bytes());
         text
     }
 
     /// Its canonical text.
     pub fn text(&self) -> String {
-        let mut text = String::with_capacity(7 + 2 * self.algorithm.len());
+        let mut text = String::with_capacity(7 + 2 * self.algorithm.bytes());
         text.push_str(self.algorithm.name());
         text.push(':');
         push_hex(&mut text, self.as_bytes());
@@ -142,13 +142,13 @@ impl FromStr for Digest {
                 "must be of sha256, sha384 or sha512",
             ));
         };
-        if hex.len() != 2 * algorithm.len() {
+        if hex.len() != 2 * algorithm.bytes() {
             return Err(Invalid::new(
                 "digest",
                 format!(
                     "has {} characters after the colon; {name} takes {}",
                     hex.len(),
-                    2 * algorithm.len()
+                    2 * algorithm.bytes()
                 ),
             ));
         }
@@ -190,7 +190,7 @@ impl DigestPrefix {
         Algorithm::ALL
             .into_iter()
             .filter(|a| self.algorithm.is_none_or(|mine| mine == *a))
-            .filter(|a| self.hex.len() <= 2 * a.len())
+            .filter(|a| self.hex.len() <= 2 * a.bytes())
             .map(|a| (self.padded(a, 0x0), self.padded(a, 0xf)))
     }
 
@@ -201,7 +201,7 @@ impl DigestPrefix {
             .bytes()
             .map(|d| nibble(d).unwrap_or(0))
             .chain(std::iter::repeat(with));
-        for (i, digit) in digits.take(2 * algorithm.len()).enumerate() {
+        for (i, digit) in digits.take(2 * algorithm.bytes()).enumerate() {
             bytes[i / 2] |= if i % 2 == 0 { digit << 4 } else { digit };
         }
         Digest { algorithm, bytes }
@@ -224,7 +224,7 @@ impl FromStr for DigestPrefix {
                 }
             },
         };
-        let longest = algorithm.map_or(128, |a| 2 * a.len());
+        let longest = algorithm.map_or(128, |a| 2 * a.bytes());
         if !(Self::MIN_DIGITS..=longest).contains(&hex.len()) {
             return Err(Invalid::new(
                 "digest_prefix",

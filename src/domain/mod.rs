@@ -9,6 +9,7 @@ mod invalid;
 mod labels;
 mod name;
 mod namespace;
+mod oci;
 mod timestamp;
 
 pub use change::{ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespacePath};

@@ -27,7 +27,7 @@ pub use self::change::{Change, Effect};
 pub use self::error::{CommitError, OpenError, ReadError};
 pub use self::faulty::{Fault, Faulty};
 pub use self::memory::Memory;
-pub use self::redb::{Options, Redb};
+pub use self::redb::{FileMedium, Medium, OpenMedium, Options, Redb};
 
 /// An ordered key-value engine.
 #[async_trait]

@@ -94,18 +94,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     set_health(&reporter, ServingStatus::NotServing).await;
     let routes = service::routes(&store)
         .add_service(health)
-        .add_service(
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1()?,
-        )
-        .add_service(
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1alpha()?,
-        );
+        .add_service(described().build_v1()?)
+        .add_service(described().build_v1alpha()?);
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -166,6 +156,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         Some(Ok(result)) => Ok(result?),
         Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
     }
+}
+
+/// What reflection describes: our services, health, and the details of errors.
+fn described() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
 async fn set_health(reporter: &HealthReporter, status: ServingStatus) {

@@ -67,10 +67,7 @@ where
         let asked = request
             .headers()
             .get("grpc-timeout")
-            .map(|header| match parse(header) {
-                Some(timeout) => Some(timeout.saturating_sub(head_start(timeout))),
-                None => None,
-            });
+            .map(|header| parse(header).map(|timeout| timeout.saturating_sub(head_start(timeout))));
         let began = Instant::now();
         let traced = span.clone();
         let inner = self.inner.call(request);

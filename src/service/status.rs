@@ -174,8 +174,8 @@ mod tests {
             },
             Error::TargetMismatch {
                 subject: subject(),
-                expected: digest,
-                current: digest,
+                expected: Box::new(digest),
+                current: Box::new(digest),
             },
             Error::NotEmpty {
                 namespace: namespace.clone(),

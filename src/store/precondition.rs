@@ -45,8 +45,8 @@ impl Precondition {
                 {
                     return Err(Error::TargetMismatch {
                         subject: subject(),
-                        expected: *expected,
-                        current: *current,
+                        expected: Box::new(*expected),
+                        current: Box::new(*current),
                     });
                 }
                 Ok(())

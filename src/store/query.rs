@@ -15,10 +15,9 @@ use crate::kv::{Rows, Table};
 /// [`DigestQuery::StartsWith`] by namespace, digest and name.
 #[derive(Clone, Debug)]
 pub struct ImageQuery {
-    pub scope: Scope,
-    /// Only names that start with these bytes.
-    pub name_prefix: String,
-    pub target: Option<DigestQuery>,
+    pub(super) scope: Scope,
+    pub(super) name_prefix: String,
+    target: Option<DigestQuery>,
     filters: Vec<String>,
     filter: Filter,
 }
@@ -63,6 +62,24 @@ impl ImageQuery {
             target: None,
             filters: Vec::new(),
             filter: Filter::all(),
+        }
+    }
+
+    /// Only names that start with these bytes.
+    #[must_use]
+    pub fn under(self, name_prefix: impl Into<String>) -> Self {
+        Self {
+            name_prefix: name_prefix.into(),
+            ..self
+        }
+    }
+
+    /// Only those that point to such a digest.
+    #[must_use]
+    pub fn pointing_to(self, target: DigestQuery) -> Self {
+        Self {
+            target: Some(target),
+            ..self
         }
     }
 
@@ -220,9 +237,10 @@ mod tests {
     use super::*;
 
     fn hinted(prefix: &str, filters: &[String]) -> Vec<Range> {
-        let mut query = ImageQuery::all(Scope::All);
-        query.name_prefix = prefix.to_owned();
-        let query = query.filtered(filters.to_vec(), Dialect::Native).unwrap();
+        let query = ImageQuery::all(Scope::All)
+            .under(prefix)
+            .filtered(filters.to_vec(), Dialect::Native)
+            .unwrap();
         match query.access() {
             Access::Names(ranges) => ranges,
             Access::Digests(_) => panic!("no digest was asked for"),
@@ -271,18 +289,10 @@ mod tests {
         let queries = [
             ImageQuery::all(Scope::All),
             one.clone(),
-            ImageQuery {
-                name_prefix: "a".into(),
-                ..one.clone()
-            },
-            ImageQuery {
-                target: Some(DigestQuery::Is(digest)),
-                ..one.clone()
-            },
-            ImageQuery {
-                target: Some(DigestQuery::StartsWith(digest.text().parse().unwrap())),
-                ..one.clone()
-            },
+            one.clone().under("a"),
+            one.clone().pointing_to(DigestQuery::Is(digest)),
+            one.clone()
+                .pointing_to(DigestQuery::StartsWith(digest.text().parse().unwrap())),
             filtered(&["name==a"]),
             filtered(&["name==a", "name==b"]),
             filtered(&["name==b", "name==a"]),

@@ -100,7 +100,9 @@ pub fn split_digest(bytes: &[u8]) -> Result<(Digest, &[u8]), Error> {
         .into_iter()
         .find(|algorithm| algorithm_byte(*algorithm) == *byte)
         .ok_or_else(corrupt)?;
-    let (digest, rest) = rest.split_at_checked(algorithm.len()).ok_or_else(corrupt)?;
+    let (digest, rest) = rest
+        .split_at_checked(algorithm.bytes())
+        .ok_or_else(corrupt)?;
     let digest = Digest::from_bytes(algorithm, digest).map_err(|_| corrupt())?;
     Ok((digest, rest))
 }

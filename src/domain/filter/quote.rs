@@ -159,7 +159,7 @@ impl Reader<'_> {
         match (char::from_u32(value), self.dialect) {
             (Some(character), _) => self.push(character),
             (None, Dialect::Containerd) if value > i32::MAX as u32 => {
-                self.bytes.push(value.to_le_bytes()[0])
+                self.bytes.push(value.to_be_bytes()[3])
             }
             (None, Dialect::Containerd) if value <= 0xdfff => {
                 self.push(char::REPLACEMENT_CHARACTER)

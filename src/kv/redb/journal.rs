@@ -174,7 +174,7 @@ impl Journal {
     }
 
     fn read_all(&self) -> io::Result<Vec<u8>> {
-        let len = self.medium.len()?;
+        let len = self.medium.size()?;
         let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let mut bytes = vec![0; len];
         self.medium.read(0, &mut bytes)?;

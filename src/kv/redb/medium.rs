@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A file as the engine needs it.
 pub trait Medium: Debug + Send + Sync {
-    fn len(&self) -> io::Result<u64>;
+    /// How many bytes it has.
+    fn size(&self) -> io::Result<u64>;
     /// Fills `out`, or fails.
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
@@ -42,7 +43,7 @@ impl FileMedium {
 }
 
 impl Medium for FileMedium {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -85,7 +86,7 @@ pub(super) struct Backend(pub Arc<dyn Medium>);
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.0.size()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -125,7 +126,7 @@ const BLOCK: usize = 4096;
 
 impl Shadow {
     pub fn of(below: Arc<dyn Medium>) -> io::Result<Self> {
-        let len = below.len()?;
+        let len = below.size()?;
         Ok(Self {
             below,
             over: Mutex::new(Over {
@@ -155,7 +156,7 @@ impl Shadow {
 }
 
 impl Medium for Shadow {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.over().len)
     }
 
@@ -261,13 +262,13 @@ mod tests {
                     }
                 }
                 let all = |medium: &dyn Medium| {
-                    let mut out = vec![0; medium.len().unwrap() as usize];
+                    let mut out = vec![0; medium.size().unwrap() as usize];
                     medium.read(0, &mut out).unwrap();
                     out
                 };
                 prop_assert!(all(&shadow) == all(&*real));
             }
-            prop_assert_eq!(below.len().unwrap(), first.len() as u64);
+            prop_assert_eq!(below.size().unwrap(), first.len() as u64);
         }
     }
 }

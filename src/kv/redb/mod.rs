@@ -81,8 +81,11 @@ pub struct Options {
     /// A random number; a new store takes it to tell its journal from another's.
     pub seed: u64,
     /// Opens the files; tests put faults here.
-    pub medium: Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Medium>> + Send + Sync>,
+    pub medium: OpenMedium,
 }
+
+/// Opens or creates a file.
+pub type OpenMedium = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Medium>> + Send + Sync>;
 
 /// The engine. Dropping it without [`Kv::close`] loses nothing, but leaves a journal to replay.
 pub struct Redb {
@@ -245,7 +248,7 @@ impl Files {
         let path = self.root.join(DATABASE_FILE);
         let is_new = !path.exists();
         let file = (self.options.medium)(&path).map_err(self.io("open", &path))?;
-        let is_empty = file.len().map_err(self.io("read", &path))? == 0;
+        let is_empty = file.size().map_err(self.io("read", &path))? == 0;
         let has_journal = self.root.join(JOURNAL_FILE).exists();
         if is_empty && has_journal {
             return Err(self.corrupt("the database file is empty, and its journal is not"));

@@ -49,8 +49,8 @@ impl FaultyMedium {
 }
 
 impl Medium for FaultyMedium {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -403,10 +403,12 @@ async fn crashed() -> tempfile::TempDir {
     dir
 }
 
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[tokio::test]
 async fn a_damaged_or_foreign_file_is_refused_and_not_written() {
     let other = crashed().await;
-    let cases: [(&str, &str, &dyn Fn(&mut Vec<u8>)); 8] = [
+    let cases: [(&str, &str, Damage); 8] = [
         ("imagestore.redb", "garbage", &|bytes| bytes.fill(0xab)),
         ("imagestore.redb", "emptied", &Vec::clear),
         ("imagestore.redb", "cut short", &|bytes| {

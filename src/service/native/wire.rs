@@ -170,9 +170,10 @@ pub fn query(fields: QueryFields) -> Result<ImageQuery, Invalid> {
             ));
         }
     };
-    let mut query = ImageQuery::all(fields.scope);
-    query.name_prefix = fields.name_prefix;
-    query.target = target;
+    let mut query = ImageQuery::all(fields.scope).under(fields.name_prefix);
+    if let Some(target) = target {
+        query = query.pointing_to(target);
+    }
     query
         .filtered(fields.filters, Dialect::Native)
         .map_err(|error| bad_filter(&error))

@@ -1,0 +1,408 @@
+//! The store as somebody with nothing but grpcurl sees it: reflection, no protocol files.
+//!
+//! grpcurl is looked for in `GRPCURL`, in `target/peers` where `tests/run` puts it, and in `PATH`.
+//! Where there is none, each test says so and passes, unless `IMAGESTORE_REQUIRE_PEERS` is `1`.
+
+use std::env;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const ALPINE: &str = "sha256:a5d0ea49ec4b2fb9a5cd0ea5ba87e1a3b7a7cb3ea8b1ff2a16d1c9d2a3f10c01";
+const BUSYBOX: &str = "sha256:b5d0ea49ec4b2fb9a5cd0ea5ba87e1a3b7a7cb3ea8b1ff2a16d1c9d2a3f10c02";
+
+/// How long a server may take until it listens.
+const START_TIME: Duration = Duration::from_secs(30);
+/// How long one call of grpcurl may take, in its own words.
+const CALL_TIME: &str = "30";
+
+/// A running server, and grpcurl to ask it with.
+struct Server {
+    grpcurl: PathBuf,
+    process: Child,
+    address: SocketAddr,
+    root: TempDir,
+}
+
+impl Server {
+    /// `None` where there is no grpcurl.
+    fn start() -> Option<Self> {
+        let grpcurl = find_grpcurl()?;
+        let root = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let process = Command::new(env!("CARGO_BIN_EXE_imagestore"))
+            .arg("serve")
+            .arg("--root")
+            .arg(root.path().join("store"))
+            .arg("--listen")
+            .arg(format!("unix://{}", root.path().join("s").display()))
+            .arg("--listen")
+            .arg(format!("tcp://{address}"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Self {
+            grpcurl,
+            process,
+            address,
+            root,
+        };
+        server.wait_until_it_listens();
+        Some(server)
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let started = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the server ended with {status} before it listened");
+            }
+            assert!(
+                started.elapsed() < START_TIME,
+                "no server after {START_TIME:?}"
+            );
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn grpcurl(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.grpcurl)
+            .args(["-plaintext", "-max-time", CALL_TIME])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The lines that `list` or `describe` prints.
+    fn lines(&self, words: &[&str]) -> Vec<String> {
+        let address = self.address.to_string();
+        let words = [&[address.as_str()], words].concat();
+        printed(self.grpcurl(&words))
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .collect()
+    }
+
+    fn ask(&self, method: &str, request: &Value) -> Output {
+        let address = self.address.to_string();
+        self.grpcurl(&["-d", &request.to_string(), &address, method])
+    }
+
+    /// All messages of an answer.
+    fn messages(&self, method: &str, request: &Value) -> Vec<Value> {
+        let answer = printed(self.ask(method, request));
+        serde_json::Deserializer::from_str(&answer)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    /// The one message of an answer.
+    fn call(&self, method: &str, request: &Value) -> Value {
+        let mut messages = self.messages(method, request);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        messages.remove(0)
+    }
+
+    /// What grpcurl says of a refusal, without blanks: its releases set them differently.
+    fn refusal(&self, method: &str, request: &Value) -> String {
+        let output = self.ask(method, request);
+        assert!(!output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.split_whitespace().collect()
+    }
+
+    /// alpine:3.20 and alpine:latest point to one target, busybox:1 to another.
+    fn put_three_images(&self) {
+        for (name, digest, size) in [
+            ("alpine:3.20", ALPINE, 1853),
+            ("alpine:latest", ALPINE, 1853),
+            ("busybox:1", BUSYBOX, 2295),
+        ] {
+            let put = self.call(
+                "imagestore.v1.Images/Put",
+                &json!({"image": {
+                    "name": name,
+                    "target": {"media_type": INDEX, "digest": digest, "size": size},
+                    "labels": {"team": "base"},
+                }}),
+            );
+            assert_eq!(put["created"], true, "{put}");
+        }
+    }
+
+    /// The names that a listing of images answers with.
+    fn listed(&self, request: &Value) -> Vec<String> {
+        names(&self.call("imagestore.v1.Images/List", request))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Either fails only where the process has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn find_grpcurl() -> Option<PathBuf> {
+    let named = env::var_os("GRPCURL").map(PathBuf::from);
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/grpcurl");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join("grpcurl"));
+    let found = named
+        .into_iter()
+        .chain([installed])
+        .chain(on_path)
+        .find(|candidate| candidate.is_file());
+    if found.is_none() {
+        let missing = "PEER MISSING: grpcurl; nothing was tested with it. \
+                       tests/run installs it, or set GRPCURL to its path.";
+        let required = env::var_os("IMAGESTORE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!required, "{missing}");
+        // Not eprintln!, which the test harness hides when the test passes.
+        writeln!(io::stderr(), "{missing}").unwrap();
+    }
+    found
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn printed(output: Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn names(answer: &Value) -> Vec<String> {
+    let images = answer["images"].as_array().cloned().unwrap_or_default();
+    images
+        .iter()
+        .map(|image| image["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn reflection_tells_every_service_and_how_to_call_it() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let services = server.lines(&["list"]);
+    for service in [
+        "grpc.health.v1.Health",
+        "imagestore.v1.Images",
+        "imagestore.v1.Namespaces",
+        "imagestore.v1.Store",
+    ] {
+        assert!(services.iter().any(|line| line == service), "{services:?}");
+    }
+    let methods = server.lines(&["describe", "imagestore.v1.Images"]);
+    for method in [
+        "rpc Put ( .imagestore.v1.PutImageRequest ) returns ( .imagestore.v1.PutImageResponse );",
+        "rpc Stream ( .imagestore.v1.StreamImagesRequest ) returns ( stream .imagestore.v1.StreamImagesResponse );",
+    ] {
+        assert!(methods.iter().any(|line| line == method), "{methods:?}");
+    }
+    let fields = server.lines(&["describe", "imagestore.v1.Descriptor"]);
+    assert!(
+        fields.iter().any(|line| line == "string digest = 2;"),
+        "{fields:?}"
+    );
+}
+
+#[test]
+fn an_image_can_be_put_found_and_deleted() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+
+    let got = server.call("imagestore.v1.Images/Get", &json!({"name": "alpine:3.20"}));
+    assert_eq!(got["image"]["namespace"], "default");
+    assert_eq!(got["image"]["target"]["digest"], ALPINE);
+    assert_eq!(got["image"]["target"]["size"], "1853");
+    assert_eq!(got["image"]["labels"]["team"], "base");
+
+    let deleted = server.call("imagestore.v1.Images/Delete", &json!({"name": "busybox:1"}));
+    assert_eq!(deleted["image"]["target"]["digest"], BUSYBOX);
+    assert_eq!(server.listed(&json!({})), ["alpine:3.20", "alpine:latest"]);
+}
+
+#[test]
+fn images_are_found_by_name_digest_and_filter() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    let alpines = ["alpine:3.20", "alpine:latest"];
+    assert_eq!(server.listed(&json!({"name_prefix": "alpine:"})), alpines);
+    assert_eq!(server.listed(&json!({"digest": ALPINE})), alpines);
+    assert_eq!(
+        server.listed(&json!({"digest_prefix": &ALPINE[..14]})),
+        alpines
+    );
+    assert_eq!(
+        server.listed(&json!({"filters": ["name~=:1$,labels.team==base", "target.size<1"]})),
+        ["busybox:1"]
+    );
+
+    let count = |request| server.call("imagestore.v1.Images/Count", &request)["count"].clone();
+    assert_eq!(count(json!({})), "3");
+    assert_eq!(count(json!({"filters": ["target.size>2k"]})), "1");
+
+    let page = server.call("imagestore.v1.Images/List", &json!({"page_size": 2}));
+    assert_eq!(names(&page), alpines);
+    let token = &page["nextPageToken"];
+    assert_eq!(
+        server.listed(&json!({"page_size": 2, "page_token": token})),
+        ["busybox:1"]
+    );
+}
+
+#[test]
+fn a_stream_brings_every_image_of_one_revision() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    let messages = server.messages("imagestore.v1.Images/Stream", &json!({}));
+    let streamed: Vec<String> = messages.iter().flat_map(names).collect();
+    assert_eq!(streamed, ["alpine:3.20", "alpine:latest", "busybox:1"]);
+    assert!(
+        messages
+            .iter()
+            .all(|message| message["revision"] == messages[0]["revision"])
+    );
+}
+
+#[test]
+fn namespaces_keep_names_apart() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    let put = server.call(
+        "imagestore.v1.Namespaces/Put",
+        &json!({"namespace": {"name": "staging", "labels": {"tier": "2"}}}),
+    );
+    assert_eq!(put["created"], true);
+    assert_eq!(server.listed(&json!({"namespace": "staging"})), [""; 0]);
+    assert_eq!(server.listed(&json!({"namespace": "-"})).len(), 3);
+
+    let all = server.call("imagestore.v1.Namespaces/List", &json!({}));
+    assert_eq!(all["namespaces"][0]["name"], "default");
+    assert_eq!(all["namespaces"][0]["images"], "3");
+    assert_eq!(all["namespaces"][1]["name"], "staging");
+
+    server.call(
+        "imagestore.v1.Namespaces/Delete",
+        &json!({"name": "staging"}),
+    );
+    let refused = server.refusal(
+        "imagestore.v1.Namespaces/Delete",
+        &json!({"name": "default"}),
+    );
+    assert!(refused.contains("Code:FailedPrecondition"), "{refused}");
+    assert!(
+        refused.contains(r#""reason":"NAMESPACE_NOT_EMPTY""#),
+        "{refused}"
+    );
+    let get = server.refusal("imagestore.v1.Namespaces/Get", &json!({"name": "staging"}));
+    assert!(get.contains("Code:NotFound"), "{get}");
+}
+
+#[test]
+fn an_error_says_its_code_its_cause_and_a_reason_for_programs() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    let other = json!({"name": "alpine:3.20", "target": {"media_type": INDEX, "digest": BUSYBOX, "size": 1}});
+    let table = [
+        (
+            server.refusal("imagestore.v1.Images/Get", &json!({"name": "nope"})),
+            "Code:NotFoundMessage:imagenopeinnamespacedefault:notfound",
+            r#""reason":"NOT_FOUND""#,
+        ),
+        (
+            server.refusal(
+                "imagestore.v1.Images/Put",
+                &json!({"image": other, "must_not_exist": true}),
+            ),
+            "Code:AlreadyExists",
+            r#""reason":"ALREADY_EXISTS""#,
+        ),
+        (
+            server.refusal(
+                "imagestore.v1.Images/Put",
+                &json!({"image": other, "if_target": BUSYBOX}),
+            ),
+            "Code:Aborted",
+            r#""reason":"TARGET_MISMATCH""#,
+        ),
+        (
+            server.refusal("imagestore.v1.Images/Put", &json!({"image": {"name": "x"}})),
+            "Code:InvalidArgument",
+            r#""field":"image.target"#,
+        ),
+        (
+            server.refusal("imagestore.v1.Images/List", &json!({"filters": ["name=="]})),
+            "Code:InvalidArgument",
+            r#""field":"filters[0]""#,
+        ),
+    ];
+    for (said, code, detail) in table {
+        assert!(said.contains(code), "{said}");
+        assert!(said.contains(detail), "{said}");
+    }
+    assert_eq!(server.listed(&json!({"digest": BUSYBOX})), ["busybox:1"]);
+}
+
+#[test]
+fn health_and_status_tell_how_the_server_fares() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    for service in ["", "imagestore.v1.Images"] {
+        let health = server.call("grpc.health.v1.Health/Check", &json!({"service": service}));
+        assert_eq!(health["status"], "SERVING", "{service:?}");
+    }
+    let status = server.call("imagestore.v1.Store/Status", &json!({}));
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["images"], "3");
+    assert_eq!(status["engine"], "redb");
+    assert!(status.get("degraded").is_none(), "{status}");
+}
+
+#[test]
+fn the_unix_socket_serves_the_same() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    let socket = server.root.path().join("s");
+    let socket = socket.to_str().unwrap();
+    // grpcurl sends the path as the authority, which HTTP/2 does not allow, unless told otherwise.
+    let unix = ["-unix", "-authority", "localhost"];
+    let services = printed(server.grpcurl(&[&unix[..], &[socket, "list"]].concat()));
+    assert!(services.contains("imagestore.v1.Images\n"), "{services}");
+    let answer =
+        printed(server.grpcurl(&[&unix[..], &[socket, "imagestore.v1.Images/Count"]].concat()));
+    assert!(answer.contains(r#""count": "3""#), "{answer}");
+}
