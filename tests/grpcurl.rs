@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -154,25 +155,28 @@ impl Drop for Server {
     }
 }
 
-fn find_grpcurl() -> Option<PathBuf> {
+/// The first grpcurl that runs.
+static GRPCURL: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
     let named = env::var_os("GRPCURL").map(PathBuf::from);
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/grpcurl");
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|folder| folder.join("grpcurl"));
-    let found = named
-        .into_iter()
-        .chain([installed])
-        .chain(on_path)
-        .find(|candidate| candidate.is_file());
-    if found.is_none() {
-        let missing = "PEER MISSING: grpcurl; nothing was tested with it. \
+    let on_path = PathBuf::from("grpcurl");
+    let runs = |grpcurl: &PathBuf| {
+        let version = Command::new(grpcurl).arg("-version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    named.into_iter().chain([installed, on_path]).find(runs)
+});
+
+fn find_grpcurl() -> Option<PathBuf> {
+    if GRPCURL.is_none() {
+        let missing = "PEER MISSING: grpcurl; this test tested nothing. \
                        tests/run installs it, or set GRPCURL to its path.";
         let required = env::var_os("IMAGESTORE_REQUIRE_PEERS").is_some_and(|value| value == "1");
         assert!(!required, "{missing}");
         // Not eprintln!, which the test harness hides when the test passes.
         writeln!(io::stderr(), "{missing}").unwrap();
     }
-    found
+    GRPCURL.clone()
 }
 
 fn free_address() -> SocketAddr {

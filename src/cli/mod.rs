@@ -1,26 +1,131 @@
-//! stub
+//! The command line: one file a command, over the same API that everybody uses.
+
+mod address;
+mod completions;
+mod connect;
+mod count;
+mod export;
+mod failure;
+mod get;
+mod human;
+mod import;
+mod label;
+mod lines;
+mod ls;
+mod ns;
+mod output;
+mod pair;
+mod put;
+mod record;
+mod rm;
+mod select;
+mod serve;
+mod status;
+mod table;
+
 use std::process::ExitCode;
+
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::connect::Common;
+use self::failure::Failure;
+
+/// Keeps records of container images: which digest a name points to
+///
+/// Exit codes: 0 done, 1 error, 2 wrong usage, 4 not found, 5 conflict (it exists already, it changed
+/// meanwhile, or its state forbids it).
+#[derive(Debug, Parser)]
+#[command(name = "imagestore", version, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Put(Box<put::Put>),
+    Get(get::Get),
+    Ls(ls::Ls),
+    Label(label::Label),
+    Rm(rm::Rm),
+    Count(count::Count),
+    Ns(ns::Ns),
+    Import(import::Import),
+    Export(export::Export),
+    Status(status::Status),
+    Completions(completions::Completions),
+}
+
+/// Parses the command line, does what it says, and tells what went wrong.
 pub fn main() -> ExitCode {
-    let a: Vec<String> = std::env::args().collect();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
-    let rt = tokio::runtime::Runtime::new().unwrap();
-    let root = a
-        .iter()
-        .position(|x| x == "--root")
-        .map(|i| a[i + 1].clone().into());
-    let listen = a
-        .iter()
-        .position(|x| x == "--listen")
-        .map(|i| a[i + 1].parse().unwrap())
-        .into_iter()
-        .collect();
-    match rt.block_on(crate::server::serve(crate::server::Config { root, listen })) {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            let failure = Failure::new(format!("cannot start threads: {why}"));
+            failure.tell();
+            return failure.exit().into();
+        }
+    };
+    let done = runtime.block_on(run(Args::of_process()));
+    // Does not wait for a thread that waits for standard input.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            failure.tell();
+            failure.exit().into()
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let common = &args.common;
+    match args.command {
+        Command::Serve(serve) => serve.run().await,
+        Command::Put(put) => put.run(common).await,
+        Command::Get(get) => get.run(common).await,
+        Command::Ls(ls) => ls.run(common).await,
+        Command::Label(label) => label.run(common).await,
+        Command::Rm(rm) => rm.run(common).await,
+        Command::Count(count) => count.run(common).await,
+        Command::Ns(ns) => ns.run(common).await,
+        Command::Import(import) => import.run(common).await,
+        Command::Export(export) => export.run(common).await,
+        Command::Status(status) => status.run(common).await,
+        Command::Completions(completions) => completions.run(),
+    }
+}
+
+impl Args {
+    /// The arguments of this process. Ends it with code 2, and clap's words, where they make no sense.
+    fn of_process() -> Self {
+        let matches = Self::command().get_matches();
+        let mut args = Self::from_arg_matches(&matches).unwrap_or_else(|why| why.exit());
+        args.common.namespace_given =
+            matches.value_source("namespace") == Some(ValueSource::CommandLine);
+        args
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_command() {
+        for line in ["imagestore -n - -o json ls", "imagestore ls -n - -o json"] {
+            let args = Args::try_parse_from(line.split(' ')).unwrap();
+            assert!(args.common.all_namespaces(), "{line}");
+            assert_eq!(args.common.output, output::Output::Json, "{line}");
         }
     }
 }

@@ -70,6 +70,9 @@ fn why(cause: &std::io::Error) -> String {
 /// How long calls may go on after the server is asked to end.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
+/// Calls that one connection may have under way.
+const MAX_CALLS: u32 = 1024;
+
 /// Pings idle connections, so that dead ones are noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,6 +103,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .tcp_nodelay(true)
+        .max_concurrent_streams(Some(MAX_CALLS))
         .add_routes(routes);
 
     let draining = CancellationToken::new();

@@ -5,10 +5,10 @@ use super::precondition::Precondition;
 use super::query::ImageQuery;
 use super::stream::ImageStream;
 use super::walk::Walk;
-use super::{At, Decision, Put, Seen, Store, Stored, as_seen, schema, wire};
+use super::{At, Decision, Put, Seen, Store, Stored, as_seen, schema, unless_changed, wire};
 use crate::domain::{Image, ImageChange, ImageName, Namespace, NamespaceRecord};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, Key, Revision, Versioned};
+use crate::kv::{Batch, Key, Versioned};
 
 /// The calls on image records; from [`Store::images`].
 #[derive(Clone, Copy)]
@@ -187,10 +187,7 @@ fn decide_put(
         stored: Stored {
             namespace: namespace.clone(),
             record: record.clone(),
-            revision: old
-                .as_ref()
-                .filter(|_| !changed)
-                .map_or(Revision::ZERO, |old| old.revision),
+            revision: unless_changed(changed, old.as_ref()),
         },
         changed,
         created: old.is_none(),

@@ -28,10 +28,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::{Namespace, Timestamp};
 use crate::error::Error;
-use crate::kv::{Batch, CommitError, Guard, Key, Kv, Revision, Snapshot, Versioned};
+use crate::kv::{Batch, CommitError, Guard, Key, Kv, Revision, Snapshot, Table, Versioned};
 
 pub use self::images::{DeleteImage, Images, PutImage};
-pub use self::namespaces::{DeleteNamespace, NamespaceEntry, Namespaces, PutNamespace};
+pub use self::namespaces::{DeleteNamespace, NamespaceEntry, Namespaces, PutEntry, PutNamespace};
 pub use self::page::{Page, PageRequest};
 pub use self::precondition::Precondition;
 pub use self::query::{DigestQuery, ImageQuery, Scope};
@@ -162,11 +162,25 @@ impl Store {
         keys: &[Key],
         decide: impl Fn(&Seen) -> Result<Decision<T>, Error>,
     ) -> Result<At<T>, Error> {
+        self.edit_counting(keys, None, decide).await
+    }
+
+    /// As [`Store::edit`], for what also decides on how many rows a table has.
+    async fn edit_counting<T>(
+        &self,
+        keys: &[Key],
+        table: Option<&Table>,
+        decide: impl Fn(&Seen) -> Result<Decision<T>, Error>,
+    ) -> Result<At<T>, Error> {
         let _turn = self.inner.stripes.turn(&keys[0]).await;
         for _ in 0..MAX_TRIES {
             let snapshot = self.inner.kv.snapshot().await?;
             let seen = Seen {
                 rows: snapshot.get(keys).await?,
+                counted: match table {
+                    Some(table) => snapshot.count(table).await?,
+                    None => 0,
+                },
                 revision: snapshot.revision(),
                 now: self.now(),
             };
@@ -198,6 +212,8 @@ const MAX_TRIES: u32 = 100;
 /// What a write saw before it decides.
 struct Seen {
     rows: Vec<Option<Versioned>>,
+    /// How many rows the table has that was asked about.
+    counted: u64,
     revision: Revision,
     now: Timestamp,
 }
@@ -207,6 +223,12 @@ enum Decision<T> {
     /// Nothing is to be written.
     Answer(T),
     Commit(Batch, T),
+}
+
+/// The revision of a record that is left as it was; one that changes gets its own when it is written.
+fn unless_changed<T>(changed: bool, old: Option<&Stored<T>>) -> Revision {
+    old.filter(|_| !changed)
+        .map_or(Revision::ZERO, |old| old.revision)
 }
 
 /// Guards that a row is as it was seen.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::page::{NamespacePages, Page, PageRequest};
 use super::precondition::Precondition;
-use super::{At, Decision, Put, Seen, Store, Stored, as_seen, schema, wire};
+use super::{At, Decision, Seen, Store, Stored, as_seen, schema, unless_changed, wire};
 use crate::domain::{Namespace, NamespaceChange, NamespaceRecord};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, CommitError, Guard, Revision, Rows, Snapshot, Versioned};
+use crate::kv::{Batch, Guard, Rows, Snapshot, Versioned};
 
 /// The calls on namespaces; from [`Store::namespaces`].
 #[derive(Clone, Copy)]
@@ -45,19 +45,31 @@ pub struct NamespaceEntry {
     pub images: u64,
 }
 
+/// What a Put of a namespace did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutEntry {
+    pub entry: NamespaceEntry,
+    /// Whether anything was written.
+    pub changed: bool,
+    /// Whether the namespace is new.
+    pub created: bool,
+}
+
 impl Namespaces<'_> {
     /// Creates a namespace or changes its labels; a Put that changes nothing writes nothing.
     ///
     /// [`Error::NotFound`] for a change that needs the namespace to be there, and what the
     /// precondition says.
-    pub async fn put(&self, request: &PutNamespace) -> Result<At<Put<NamespaceRecord>>, Error> {
+    pub async fn put(&self, request: &PutNamespace) -> Result<At<PutEntry>, Error> {
         let keys = [schema::namespace_key(&request.name)];
+        let images = schema::images(&request.name);
+        let decide = |seen: &Seen| decide_put(request, seen);
         let mut put = self
             .store
-            .edit(&keys, |seen| decide_put(request, seen))
+            .edit_counting(&keys, Some(&images), decide)
             .await?;
         if put.value.changed && !request.validate_only {
-            put.value.stored.revision = put.revision;
+            put.value.entry.stored.revision = put.revision;
         }
         Ok(put)
     }
@@ -112,42 +124,10 @@ impl Namespaces<'_> {
     ///
     /// [`Error::NotFound`] when there is none, [`Error::NotEmpty`], and what the precondition says.
     pub async fn delete(&self, request: &DeleteNamespace) -> Result<At<NamespaceEntry>, Error> {
-        let key = schema::namespace_key(&request.name);
-        let _turn = self.store.inner.stripes.turn(&key).await;
-        for _ in 0..super::MAX_TRIES {
-            let snapshot = self.store.snapshot().await?;
-            let row = snapshot
-                .get(std::slice::from_ref(&key))
-                .await?
-                .pop()
-                .flatten();
-            let Some(row) = row else {
-                return Err(Error::NotFound(Subject::Namespace(request.name.clone())));
-            };
-            let found = entry(&*snapshot, stored(&request.name, row)?).await?;
-            let revision = snapshot.revision();
-            drop(snapshot);
-            let batch = decide_delete(request, &found, self.store.now().millis())?;
-            if request.validate_only {
-                return Ok(At {
-                    value: found,
-                    revision,
-                });
-            }
-            match self.store.inner.kv.commit(batch).await {
-                Ok(revision) => {
-                    return Ok(At {
-                        value: found,
-                        revision,
-                    });
-                }
-                Err(CommitError::Broken(_)) => {}
-                Err(other) => return Err(other.into()),
-            }
-        }
-        Err(Error::Contended {
-            tries: super::MAX_TRIES,
-        })
+        let keys = [schema::namespace_key(&request.name)];
+        let images = schema::images(&request.name);
+        let decide = |seen: &Seen| decide_delete(request, seen);
+        self.store.edit_counting(&keys, Some(&images), decide).await
     }
 
     /// How many namespaces there are.
@@ -202,10 +182,7 @@ async fn entry(
     })
 }
 
-fn decide_put(
-    request: &PutNamespace,
-    seen: &Seen,
-) -> Result<Decision<Put<NamespaceRecord>>, Error> {
+fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>, Error> {
     let name = &request.name;
     let subject = || Subject::Namespace(name.clone());
     let old = seen.rows[0]
@@ -220,14 +197,14 @@ fn decide_put(
     };
     let changed = before != Some(&record);
     let value = wire::encode_namespace(&record)?;
-    let put = Put {
-        stored: Stored {
-            namespace: name.clone(),
-            record,
-            revision: old
-                .as_ref()
-                .filter(|_| !changed)
-                .map_or(Revision::ZERO, |old| old.revision),
+    let put = PutEntry {
+        entry: NamespaceEntry {
+            stored: Stored {
+                namespace: name.clone(),
+                record,
+                revision: unless_changed(changed, old.as_ref()),
+            },
+            images: seen.counted,
         },
         changed,
         created: old.is_none(),
@@ -246,23 +223,31 @@ fn decide_put(
 /// Every write into a namespace guards its row, so none can slip in beside the batch.
 fn decide_delete(
     request: &DeleteNamespace,
-    found: &NamespaceEntry,
-    at_millis: i64,
-) -> Result<Batch, Error> {
+    seen: &Seen,
+) -> Result<Decision<NamespaceEntry>, Error> {
     let name = &request.name;
-    request
-        .when
-        .check(|| Subject::Namespace(name.clone()), Some(&found.stored))?;
+    let subject = || Subject::Namespace(name.clone());
+    let Some(row) = &seen.rows[0] else {
+        return Err(Error::NotFound(subject()));
+    };
+    let found = NamespaceEntry {
+        stored: stored(name, row.clone())?,
+        images: seen.counted,
+    };
+    request.when.check(subject, Some(&found.stored))?;
     if found.images > 0 && !request.force {
         return Err(Error::NotEmpty {
             namespace: name.clone(),
             images: found.images,
         });
     }
+    if request.validate_only {
+        return Ok(Decision::Answer(found));
+    }
     let key = schema::namespace_key(name);
-    let mut batch = Batch::new(at_millis);
+    let mut batch = Batch::new(seen.now.millis());
     batch
-        .guard(Guard::Unchanged(key.clone(), found.stored.revision))
+        .guard(as_seen(key.clone(), Some(row)))
         .delete(key)
         .frees_space();
     if !request.force {
@@ -271,5 +256,5 @@ fn decide_delete(
     for table in schema::tenant_tables(name) {
         batch.clear(table);
     }
-    Ok(batch)
+    Ok(Decision::Commit(batch, found))
 }

@@ -6,7 +6,7 @@ use super::wire;
 use crate::domain::{Invalid, Namespace};
 use crate::proto::v1 as pb;
 use crate::service::status::refused;
-use crate::store::{DeleteNamespace, NamespaceEntry, PutNamespace, Store};
+use crate::store::{DeleteNamespace, PutNamespace, Store};
 
 /// The service over a store.
 pub struct Service {
@@ -56,16 +56,8 @@ impl pb::namespaces_server::Namespaces for Service {
     ) -> Result<Response<pb::PutNamespaceResponse>, Status> {
         let request = put(request.into_inner()).map_err(refused)?;
         let put = self.store.namespaces().put(&request).await?;
-        // How many images it holds is no part of what was decided.
-        let images = match self.store.namespaces().get(&request.name).await {
-            Ok(entry) => entry.value.images,
-            Err(_) => 0,
-        };
         Ok(Response::new(pb::PutNamespaceResponse {
-            namespace: Some(wire::namespace_message(NamespaceEntry {
-                stored: put.value.stored,
-                images,
-            })),
+            namespace: Some(wire::namespace_message(put.value.entry)),
             changed: put.value.changed,
             created: put.value.created,
             revision: put.revision.0,

@@ -1,0 +1,124 @@
+//! `imagestore rm`: removes images by name.
+
+use tonic::Code;
+
+use super::connect::Common;
+use super::failure::{Exit, Failure};
+use super::output::{Output, Stdout, Values};
+use super::record::ImageRecord;
+use super::table::printable;
+use crate::proto::v1::{DeleteImageRequest, Image};
+
+/// Remove images
+///
+/// Goes on past names that are not there and says which; the exit code is then 4.
+#[derive(Debug, clap::Args)]
+pub struct Rm {
+    /// Whole names
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Only if the record has this etag; with one NAME
+    #[arg(long, value_name = "ETAG")]
+    if_etag: Option<String>,
+    /// Only if the record points to this digest; with one NAME
+    #[arg(long, value_name = "DIGEST")]
+    if_target: Option<String>,
+}
+
+/// Tells what was removed, as it happens.
+enum Removed {
+    Names(Stdout),
+    Values(Values),
+}
+
+impl Rm {
+    pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        let conditional = self.if_etag.is_some() || self.if_target.is_some();
+        if conditional && self.names.len() > 1 {
+            return Err(
+                Failure::usage("--if-etag and --if-target are about one image")
+                    .next("Give one NAME with them"),
+            );
+        }
+        let mut removed = match common.output {
+            Output::Table => Removed::Names(Stdout::open()),
+            Output::Json | Output::Ndjson => Removed::Values(Values::new(common.output)),
+        };
+        let mut client = common.images().await?;
+        let mut missed: Option<Exit> = None;
+        for name in self.names {
+            let request = DeleteImageRequest {
+                namespace: common.namespace.clone(),
+                name,
+                if_etag: self.if_etag.clone().unwrap_or_default(),
+                if_target: self.if_target.clone().unwrap_or_default(),
+                validate_only: false,
+            };
+            match client.delete(request).await {
+                Ok(answer) => removed.push(answer.into_inner().image.unwrap_or_default())?,
+                Err(status) => {
+                    let goes_on = concerns_one_name(status.code());
+                    let failure = Failure::from(status);
+                    if !goes_on {
+                        removed.end()?;
+                        return Err(failure);
+                    }
+                    failure.tell();
+                    missed = Some(worse(missed, failure.exit()));
+                }
+            }
+        }
+        removed.end()?;
+        missed.map_or(Ok(()), |exit| Err(Failure::told(exit)))
+    }
+}
+
+/// Whether other names may still go well.
+fn concerns_one_name(code: Code) -> bool {
+    match code {
+        Code::NotFound | Code::InvalidArgument | Code::Aborted | Code::FailedPrecondition => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
+    }
+}
+
+/// Of several failures, a missing name is the least.
+fn worse(so_far: Option<Exit>, exit: Exit) -> Exit {
+    match so_far {
+        None | Some(Exit::NotFound) => exit,
+        Some(other) => other,
+    }
+}
+
+impl Removed {
+    fn push(&mut self, image: Image) -> Result<(), Failure> {
+        match self {
+            Self::Names(stdout) => {
+                stdout.line(&format!("{} removed", printable(&image.name)))?;
+                stdout.flush()
+            }
+            Self::Values(values) => {
+                values.push(&ImageRecord::from(image))?;
+                values.flush()
+            }
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Names(mut stdout) => stdout.flush(),
+            Self::Values(values) => values.end(),
+        }
+    }
+}
