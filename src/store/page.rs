@@ -1,8 +1,10 @@
 //! Pages of a listing, and the tokens that lead from one to the next.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
-use super::query::ImageQuery;
+use super::query::{ImageQuery, Scope};
 use super::walk::{Cursor, Walk};
 use super::{Store, StoreId, Stored, schema};
 use crate::domain::{Image, Invalid, Namespace};
@@ -58,7 +60,7 @@ pub(super) async fn images(
     let mut walk = Walk::new(snapshot, query.clone());
     if !request.token.is_empty() {
         let token = Token::parse(&request.token, store.id(), fingerprint)?;
-        walk = walk.after(token.cursor()?);
+        walk = walk.after(token.cursor()?.inside(&query.scope)?);
     }
 
     let revision = walk.revision();
@@ -101,6 +103,18 @@ pub(super) async fn images(
         next_token,
         revision,
     })
+}
+
+impl Cursor {
+    /// Refuses a place that the query does not reach: a token can be made up.
+    fn inside(self, scope: &Scope) -> Result<Self, Invalid> {
+        match scope {
+            Scope::One(namespace) if self.namespace != *namespace => {
+                Err(Invalid::new("page_token", NOT_OURS))
+            }
+            Scope::One(_) | Scope::All => Ok(self),
+        }
+    }
 }
 
 /// Rows that a filtered page reads at once.
@@ -146,9 +160,10 @@ impl NamespacePages {
 }
 
 /// A page token, as bytes: version, store id, fingerprint of the query, namespace (its length in a
-/// byte), row. In hex as text.
+/// byte), row. In URL-safe Base64 as text.
 struct Token(Vec<u8>);
 
+const NOT_OURS: &str = "is none that this service gave; start from the first page";
 const TOKEN_VERSION: u8 = 1;
 const HEAD: usize = 1 + 16 + 8;
 
@@ -166,27 +181,14 @@ impl Token {
     }
 
     fn text(&self) -> String {
-        use std::fmt::Write;
-        let mut text = String::with_capacity(2 * self.0.len());
-        for byte in &self.0 {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        URL_SAFE_NO_PAD.encode(&self.0)
     }
 
     fn parse(text: &str, store: StoreId, fingerprint: [u8; 8]) -> Result<Self, Invalid> {
         let refused = |why| Invalid::new("page_token", why);
-        let broken = || refused("is none that this service gave; start from the first page");
-        if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(broken());
-        }
-        let digits = text.as_bytes().chunks_exact(2);
-        let bytes: Option<Vec<u8>> = digits
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
         let token = bytes.filter(|bytes| bytes.len() > HEAD && bytes[0] == TOKEN_VERSION);
-        let token = Self(token.ok_or_else(broken)?);
+        let token = Self(token.ok_or_else(|| refused(NOT_OURS))?);
         if token.0[1..17] != store.0 {
             return Err(refused("is of another store; start from the first page"));
         }
@@ -199,12 +201,7 @@ impl Token {
     }
 
     fn cursor(&self) -> Result<Cursor, Invalid> {
-        let broken = || {
-            Invalid::new(
-                "page_token",
-                "is none that this service gave; start from the first page",
-            )
-        };
+        let broken = || Invalid::new("page_token", NOT_OURS);
         let (len, rest) = self.0[HEAD..].split_first().ok_or_else(broken)?;
         let (namespace, row) = rest
             .split_at_checked(usize::from(*len))
@@ -233,10 +230,24 @@ mod tests {
         }
 
         #[test]
-        fn a_made_up_token_is_refused_and_no_panic(text in "[0-9a-fé]{0,120}") {
+        fn a_made_up_token_is_refused_and_no_panic(text in "AQ[0-9a-zA-Zé_-]{0,120}") {
             let parsed = Token::parse(&text, STORE, [1; 8]).and_then(|token| token.cursor());
             prop_assert!(parsed.is_err());
         }
+    }
+
+    #[test]
+    fn a_made_up_token_leads_into_no_other_namespace() {
+        let cursor = Cursor {
+            namespace: "secret".parse().unwrap(),
+            row: Bytes::new(),
+        };
+        let mine = Scope::One("mine".parse().unwrap());
+        assert_eq!(
+            cursor.clone().inside(&mine).unwrap_err().field(),
+            "page_token"
+        );
+        assert!(cursor.inside(&Scope::All).is_ok());
     }
 
     #[test]
