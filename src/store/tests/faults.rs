@@ -1,0 +1,139 @@
+//! Engines that fail, stores that are broken.
+
+use super::*;
+
+#[tokio::test]
+async fn a_lost_answer_is_an_unknown_outcome_and_the_write_is_found_by_reading() {
+    let kv = Arc::new(Faulty::new(Memory::new()));
+    let on = On::kv(kv.clone(), None).await;
+    let put = async |content: &str| {
+        let request = PutImage::new(name("a"), replace(content));
+        on.store.images().put(&namespace("ns"), request).await
+    };
+    kv.plan(0, Fault::LoseAnswer);
+    assert!(matches!(put("one").await, Err(Error::OutcomeUnknown(_))));
+    assert_eq!(on.get("ns/a").await.unwrap().record.target, target("one"));
+    kv.plan(0, Fault::LoseWrite);
+    assert!(matches!(put("two").await, Err(Error::OutcomeUnknown(_))));
+    assert_eq!(on.get("ns/a").await.unwrap().record.target, target("one"));
+    kv.plan(0, Fault::Refuse);
+    assert!(matches!(put("two").await, Err(Error::Stopped(_))));
+    put("two").await.unwrap();
+    on.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_write_that_waits_does_not_hold_up_reads_or_other_names() {
+    let kv = Arc::new(Faulty::new(Memory::new()));
+    let on = On::kv(kv.clone(), None).await;
+    on.put("ns/a", "one").await;
+    let until = Arc::new(tokio::sync::Notify::new());
+    kv.plan(0, Fault::Stall(until.clone()));
+    let store = on.store.clone();
+    let waiting = tokio::spawn(async move {
+        let request = PutImage::new(name("a"), replace("two"));
+        store.images().put(&namespace("ns"), request).await
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(on.get("ns/a").await.unwrap().record.target, target("one"));
+    on.put("ns/b", "one").await;
+    assert!(!waiting.is_finished());
+    until.notify_one();
+    waiting.await.unwrap().unwrap();
+    on.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_an_unreadable_one_too() {
+    for (version, newer) in [
+        (&2u32.to_be_bytes()[..], true),
+        (b"x", false),
+        (&0u32.to_be_bytes(), false),
+    ] {
+        let kv = Arc::new(Memory::new());
+        drop(On::kv(kv.clone(), None).await);
+        let mut batch = Batch::new(0);
+        batch.put(schema::schema_version(), version.to_vec());
+        kv.commit(batch).await.unwrap();
+        match Store::on(kv, surroundings().0).await.err().unwrap() {
+            Error::SchemaTooNew { found: 2, known: 1 } => assert!(newer),
+            Error::Corrupt(_) => assert!(!newer),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_opened_again_is_the_same_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async || Store::open(dir.path()).await.unwrap();
+    let store = open().await;
+    let id = store.id();
+    let request = PutImage::new(name("a"), replace("one"));
+    let put = store.images().put(&namespace("ns"), request).await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = open().await;
+    assert_eq!(store.id(), id);
+    let got = store
+        .images()
+        .get(&namespace("ns"), &name("a"))
+        .await
+        .unwrap();
+    assert_eq!(got.value, put.value.stored);
+    assert_ne!(
+        Store::in_memory().await.unwrap().id(),
+        Store::in_memory().await.unwrap().id()
+    );
+}
+
+type Breakage<'a> = &'a dyn Fn(&mut Batch);
+
+#[tokio::test]
+async fn verify_names_what_does_not_fit() {
+    let breakages: [(&str, Breakage); 5] = [
+        ("is not in the digest index", &|batch| {
+            batch.delete(schema::digest_key(
+                &namespace("ns"),
+                target("one").digest(),
+                &name("a"),
+            ));
+        }),
+        ("names an image that does not point there", &|batch| {
+            batch.put(
+                schema::digest_key(&namespace("ns"), target("two").digest(), &name("a")),
+                "",
+            );
+        }),
+        ("belongs to no namespace", &|batch| {
+            batch.delete(schema::namespace_key(&namespace("ns")));
+        }),
+        ("the record of image a", &|batch| {
+            batch.put(
+                schema::image_key(&namespace("ns"), &name("a")),
+                "\u{1}garbage",
+            );
+        }),
+        ("is not what the change log says", &|batch| {
+            // An unlogged write to a logged table.
+            let unlogged = crate::kv::Table::new("v1/ns/images");
+            batch.put(unlogged.key("b"), "");
+        }),
+    ];
+    for (what, break_it) in breakages {
+        let on = On::memory().await;
+        on.put("ns/a", "one").await;
+        on.put("ns/b", "one").await;
+        assert_eq!(on.store.verify().await.unwrap(), []);
+        let mut batch = Batch::new(0);
+        break_it(&mut batch);
+        on.store.inner.kv.commit(batch).await.unwrap();
+        let problems = on.store.verify().await.unwrap();
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.to_string().contains(what)),
+            "{what}: {problems:?}"
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! Putting, getting and deleting image records.
+
+use super::*;
+
+on_every_engine![
+    what_was_put_is_got,
+    created_at_survives_an_overwrite_and_updated_at_moves,
+    a_put_that_changes_nothing_writes_nothing,
+    validate_only_answers_and_writes_nothing,
+    preconditions_say_what_they_found,
+    one_label_is_changed_beside_the_rest,
+    an_edit_of_what_is_not_there_is_not_found,
+    a_deleted_image_is_gone_from_every_lookup,
+    sixty_four_writers_of_one_name_all_succeed,
+    a_record_too_large_is_refused_and_nothing_changes,
+];
+
+async fn what_was_put_is_got(on: &On) {
+    let put = on.put("ns/a:1", "one").await;
+    assert!(put.value.changed && put.value.created);
+    assert_eq!(put.value.stored.revision, put.revision);
+    let got = on.get("ns/a:1").await.unwrap();
+    assert_eq!(got, put.value.stored);
+    assert_eq!(got.record.target, target("one"));
+    assert!(matches!(
+        on.get("ns/a").await,
+        Err(Error::NotFound(Subject::Image(..)))
+    ));
+    assert!(matches!(on.get("other/a:1").await, Err(Error::NotFound(_))));
+}
+
+async fn created_at_survives_an_overwrite_and_updated_at_moves(on: &On) {
+    let first = on.put("ns/a", "one").await.value.stored.record;
+    on.at(2000);
+    let second = on.put("ns/a", "two").await;
+    assert!(second.value.changed && !second.value.created);
+    let second = second.value.stored.record;
+    assert_eq!(second.created_at, first.created_at);
+    assert_eq!(second.updated_at.seconds(), 2000);
+    assert_eq!(second.updated_at.nanos(), 7);
+}
+
+async fn a_put_that_changes_nothing_writes_nothing(on: &On) {
+    let first = on.put("ns/a", "one").await;
+    on.at(2000);
+    let again = on.put("ns/a", "one").await;
+    assert!(!again.value.changed && !again.value.created);
+    assert_eq!(again.value.stored, first.value.stored);
+    assert_eq!(again.revision, first.revision);
+}
+
+async fn validate_only_answers_and_writes_nothing(on: &On) {
+    let ns = namespace("ns");
+    let put = PutImage {
+        validate_only: true,
+        ..PutImage::new(name("a"), replace("one"))
+    };
+    let would = on.store.images().put(&ns, put).await.unwrap();
+    assert!(would.value.changed && would.value.created);
+    assert_eq!(would.value.stored.revision, Revision::ZERO);
+    assert!(on.get("ns/a").await.is_err());
+    assert!(on.store.namespaces().get(&ns).await.is_err());
+
+    on.put("ns/a", "one").await;
+    let delete = DeleteImage {
+        validate_only: true,
+        ..DeleteImage::new(name("a"))
+    };
+    on.store.images().delete(&ns, &delete).await.unwrap();
+    let delete = DeleteNamespace {
+        name: ns.clone(),
+        force: true,
+        when: Precondition::None,
+        validate_only: true,
+    };
+    on.store.namespaces().delete(&delete).await.unwrap();
+    let change = NamespaceChange::Replace(
+        Labels::try_from(BTreeMap::from([("k".into(), "v".into())])).unwrap(),
+    );
+    let put = PutNamespace {
+        name: ns.clone(),
+        change,
+        when: Precondition::None,
+        validate_only: true,
+    };
+    on.store.namespaces().put(&put).await.unwrap();
+    assert!(on.get("ns/a").await.is_ok());
+    assert!(
+        on.store
+            .namespaces()
+            .get(&ns)
+            .await
+            .unwrap()
+            .value
+            .stored
+            .record
+            .labels
+            .is_empty()
+    );
+}
+
+async fn preconditions_say_what_they_found(on: &On) {
+    let ns = namespace("ns");
+    let attempt = async |when: Precondition| {
+        let put = PutImage {
+            when,
+            ..PutImage::new(name("a"), replace("two"))
+        };
+        on.store.images().put(&ns, put).await
+    };
+    let matches = |etag, target: Option<&str>| Precondition::Matches {
+        etag,
+        target: target.map(|content| *self::target(content).digest()),
+    };
+    assert!(matches!(
+        attempt(matches(Some(Revision(1)), None)).await,
+        Err(Error::NotFound(_))
+    ));
+    assert!(matches!(
+        attempt(matches(None, Some("one"))).await,
+        Err(Error::NotFound(_))
+    ));
+
+    let etag = on.put("ns/a", "one").await.revision;
+    assert!(matches!(
+        attempt(Precondition::MustNotExist).await,
+        Err(Error::Exists(_))
+    ));
+    let stale = attempt(matches(Some(Revision(etag.0 - 1)), None)).await;
+    assert!(matches!(stale, Err(Error::EtagMismatch { current, .. }) if current == etag));
+    let other = attempt(matches(None, Some("three"))).await;
+    assert!(
+        matches!(other, Err(Error::TargetMismatch { current, .. }) if *current == *target("one").digest())
+    );
+    let half = attempt(matches(Some(etag), Some("three"))).await;
+    assert!(matches!(half, Err(Error::TargetMismatch { .. })));
+    assert_eq!(
+        on.get("ns/a").await.unwrap().revision,
+        etag,
+        "nothing of that wrote"
+    );
+
+    let delete = DeleteImage {
+        when: matches(Some(Revision(1)), None),
+        ..DeleteImage::new(name("a"))
+    };
+    assert!(matches!(
+        on.store.images().delete(&ns, &delete).await,
+        Err(Error::EtagMismatch { .. })
+    ));
+    let put = attempt(matches(Some(etag), Some("one"))).await.unwrap();
+    assert!(put.value.changed);
+    let delete = DeleteImage {
+        when: matches(Some(put.revision), Some("two")),
+        ..DeleteImage::new(name("a"))
+    };
+    on.store.images().delete(&ns, &delete).await.unwrap();
+}
+
+async fn one_label_is_changed_beside_the_rest(on: &On) {
+    let ns = namespace("ns");
+    on.put("ns/a", "one").await;
+    let edit = async |edits| {
+        let request = PutImage::new(name("a"), ImageChange::Edit(edits));
+        on.store
+            .images()
+            .put(&ns, request)
+            .await
+            .unwrap()
+            .value
+            .stored
+            .record
+    };
+    edit(vec![ImageEdit::Label("x".into(), Some("1".into()))]).await;
+    let record = edit(vec![ImageEdit::Label("y".into(), Some("2".into()))]).await;
+    assert_eq!(
+        record.labels.iter().collect::<Vec<_>>(),
+        [("x", "1"), ("y", "2")]
+    );
+    let record = edit(vec![
+        ImageEdit::Target(target("two")),
+        ImageEdit::Label("x".into(), None),
+    ])
+    .await;
+    assert_eq!(record.labels.iter().collect::<Vec<_>>(), [("y", "2")]);
+    assert_eq!(record.target, target("two"));
+}
+
+async fn an_edit_of_what_is_not_there_is_not_found(on: &On) {
+    let edit = ImageChange::Edit(vec![ImageEdit::Label("x".into(), Some("1".into()))]);
+    let put = on
+        .store
+        .images()
+        .put(&namespace("ns"), PutImage::new(name("a"), edit))
+        .await;
+    assert!(matches!(put, Err(Error::NotFound(_))));
+    assert!(
+        on.store.namespaces().get(&namespace("ns")).await.is_err(),
+        "no namespace was made"
+    );
+    let change = NamespaceChange::Edit(vec![("k".into(), Some("v".into()))]);
+    let put = PutNamespace {
+        name: namespace("ns"),
+        change,
+        when: Precondition::None,
+        validate_only: false,
+    };
+    assert!(matches!(
+        on.store.namespaces().put(&put).await,
+        Err(Error::NotFound(_))
+    ));
+}
+
+async fn a_deleted_image_is_gone_from_every_lookup(on: &On) {
+    on.put("ns/a", "one").await;
+    on.put("ns/b", "one").await;
+    let deleted = on.delete("ns/a").await.unwrap();
+    assert_eq!(deleted.value.record.name.as_str(), "a");
+    assert!(on.get("ns/a").await.is_err());
+    assert!(matches!(on.delete("ns/a").await, Err(Error::NotFound(_))));
+    assert_eq!(on.find(&one("ns")).await, ["ns/b"]);
+    let by_digest = one("ns").pointing_to(DigestQuery::Is(*target("one").digest()));
+    assert_eq!(on.find(&by_digest).await, ["ns/b"]);
+}
+
+async fn sixty_four_writers_of_one_name_all_succeed(on: &On) {
+    let puts = (0..64).map(|i| {
+        let request = PutImage::new(name("a"), replace(&format!("content {i}")));
+        async move {
+            on.store
+                .images()
+                .put(&namespace("ns"), request)
+                .await
+                .unwrap()
+        }
+    });
+    let puts = join_all(puts).await;
+    let mut revisions: Vec<_> = puts.iter().map(|put| put.revision).collect();
+    revisions.sort();
+    revisions.dedup();
+    assert_eq!(revisions.len(), 64);
+    assert_eq!(puts.iter().filter(|put| put.value.created).count(), 1);
+    let last = puts.iter().max_by_key(|put| put.revision).unwrap();
+    assert_eq!(on.get("ns/a").await.unwrap(), last.value.stored);
+}
+
+async fn a_record_too_large_is_refused_and_nothing_changes(on: &On) {
+    let ns = namespace("ns");
+    let labels = |count| {
+        let labels: BTreeMap<_, _> = (0..count)
+            .map(|k| (format!("k{k:03}"), "v".repeat(4000)))
+            .collect();
+        ImageChange::Replace {
+            target: target("one"),
+            labels: Labels::try_from(labels).unwrap(),
+        }
+    };
+    on.store
+        .images()
+        .put(&ns, PutImage::new(name("a"), labels(60)))
+        .await
+        .unwrap();
+    let before = on.get("ns/a").await.unwrap();
+    let refused = on
+        .store
+        .images()
+        .put(&ns, PutImage::new(name("a"), labels(70)))
+        .await;
+    assert!(matches!(&refused, Err(Error::Invalid(invalid)) if invalid.field() == "image"));
+    assert_eq!(on.get("ns/a").await.unwrap(), before);
+}

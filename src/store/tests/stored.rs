@@ -1,0 +1,95 @@
+//! What is stored, byte for byte.
+
+use super::*;
+
+/// A record with everything, whose bytes must never change.
+fn everything() -> Image {
+    let annotations = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+    let platform = crate::domain::Platform::new("arm".into(), "linux".into())
+        .unwrap()
+        .with_variant("v7".into())
+        .with_os_version("1.2".into())
+        .with_os_features(vec!["f".into()]);
+    let build = || -> Result<Descriptor, Invalid> {
+        Descriptor::new(
+            "application/vnd.oci.image.manifest.v1+json".parse()?,
+            Digest::of(Algorithm::Sha512, b"{}"),
+            Size::try_from(2u64)?,
+        )
+        .with_annotations(annotations)?
+        .with_urls(vec!["https://example.com/x".into()])?
+        .with_platform(Some(platform))
+        .with_artifact_type(Some("x/y".parse()?))
+        .with_data(bytes::Bytes::from_static(b"{}"))
+    };
+    Image {
+        name: name("docker.io/library/all:1"),
+        target: build().unwrap(),
+        labels: Labels::try_from(BTreeMap::from([
+            ("k".to_owned(), "v".to_owned()),
+            ("l".to_owned(), String::new()),
+        ]))
+        .unwrap(),
+        created_at: Timestamp::new(-62_135_596_800, 0).unwrap(),
+        updated_at: Timestamp::new(1_795_293_550, 934_010_079).unwrap(),
+    }
+}
+
+#[test]
+fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
+    let image = everything();
+    let namespace = crate::domain::NamespaceRecord {
+        name: namespace("ns"),
+        labels: image.labels.clone(),
+        created_at: image.created_at,
+        updated_at: image.updated_at,
+    };
+    let image_bytes = wire::encode_image(&image).unwrap();
+    let namespace_bytes = wire::encode_namespace(&namespace).unwrap();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let rows = [
+        ("image", hex(&image_bytes)),
+        ("namespace", hex(&namespace_bytes)),
+        (
+            "digest row",
+            hex(&schema::digest_row(image.target.digest(), &image.name)),
+        ),
+        (
+            "sha256 digest row",
+            hex(&schema::digest_row(target("one").digest(), &image.name)),
+        ),
+    ];
+    let text: String = rows
+        .iter()
+        .map(|(what, hex)| format!("{what}: {hex}\n"))
+        .collect();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/records.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(golden, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(golden).unwrap());
+    assert_eq!(
+        wire::decode_image(image.name.clone(), image_bytes).unwrap(),
+        image
+    );
+    assert_eq!(
+        wire::decode_namespace(namespace.name.clone(), namespace_bytes).unwrap(),
+        namespace
+    );
+}
+
+#[test]
+fn a_record_of_an_unknown_version_is_corrupt_and_never_a_guess() {
+    for bytes in [&b""[..], b"\x12\x00", b"\x0a\x00", b"\xff"] {
+        let image = wire::decode_image(name("a"), bytes::Bytes::copy_from_slice(bytes));
+        assert!(matches!(image, Err(Error::Corrupt(_))), "{bytes:?}");
+        let namespace =
+            wire::decode_namespace(namespace("a"), bytes::Bytes::copy_from_slice(bytes));
+        assert!(matches!(namespace, Err(Error::Corrupt(_))), "{bytes:?}");
+    }
+}
