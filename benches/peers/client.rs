@@ -43,7 +43,12 @@ impl Client {
     /// Asks something that is answered as soon as the peer is ready.
     pub async fn greet(&mut self) -> Result<(), Status> {
         match self.peer {
-            Peer::Imagestore => self.status().await.map(drop),
+            Peer::Imagestore => {
+                let request = v1::StatusRequest {};
+                let status = self.unary("/imagestore.v1.Store/Status", None, request);
+                let _: v1::StatusResponse = status.await?;
+                Ok(())
+            }
             Peer::Null => self.get(Record(0)).await,
             Peer::Containerd => self.unary(containerd::VERSION, None, ()).await,
             Peer::Etcd => {
@@ -61,12 +66,6 @@ impl Client {
     /// Whether a lookup by digest reads a whole namespace.
     pub fn scans_for_digests(&self) -> bool {
         self.peer == Peer::Containerd
-    }
-
-    pub async fn status(&mut self) -> Result<v1::StatusResponse, Status> {
-        let request = v1::StatusRequest {};
-        self.unary("/imagestore.v1.Store/Status", None, request)
-            .await
     }
 
     /// Does one piece of work on a record that exists. `fresh` counts up the numbers of records

@@ -47,6 +47,10 @@ impl Place {
         self.files.path().join(server)
     }
 
+    fn log(&self, server: &str) -> PathBuf {
+        self.files.path().join(format!("{server}.log"))
+    }
+
     fn socket(&self, server: &str) -> PathBuf {
         self.sockets.path().join(format!("{server}.sock"))
     }
@@ -67,7 +71,8 @@ impl Server {
         let socket = place.socket("null");
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("null-server").arg(&socket);
-        Self::spawn(Peer::Null, command, socket, place.root("null"))
+        let log = place.log("null");
+        Self::spawn(Peer::Null, command, socket, place.root("null"), log)
     }
 
     /// Servers of different names have stores of their own.
@@ -76,7 +81,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imagestore"));
         command.arg("serve").arg("--root").arg(&root);
         command.arg("--listen").arg(url(&socket));
-        Self::spawn(Peer::Imagestore, command, socket, root)
+        Self::spawn(Peer::Imagestore, command, socket, root, place.log(name))
     }
 
     /// With CRI disabled, and with everything below `root`.
@@ -96,7 +101,8 @@ impl Server {
         fs::write(&config, text)?;
         let mut command = Command::new(CONTAINERD);
         command.arg("--config").arg(config);
-        Self::spawn(Peer::Containerd, command, socket, root)
+        let log = place.log("containerd");
+        Self::spawn(Peer::Containerd, command, socket, root, log)
     }
 
     pub fn etcd(place: &Place) -> Result<Self, Failure> {
@@ -116,7 +122,7 @@ impl Server {
         command.args(["--initial-cluster", &format!("default={peers}")]);
         command.args(["--quota-backend-bytes", "8589934592"]);
         let socket = place.sockets.path().join("etcd:1");
-        Self::spawn(Peer::Etcd, command, socket, root)
+        Self::spawn(Peer::Etcd, command, socket, root, place.log("etcd"))
     }
 
     fn spawn(
@@ -124,11 +130,8 @@ impl Server {
         mut command: Command,
         socket: PathBuf,
         root: PathBuf,
+        log: PathBuf,
     ) -> Result<Self, Failure> {
-        let log = root.with_extension("log");
-        if let Some(folder) = log.parent() {
-            fs::create_dir_all(folder)?;
-        }
         if socket.exists() {
             fs::remove_file(&socket)?;
         }
@@ -194,13 +197,6 @@ impl Server {
             tokio::time::sleep(POLL).await;
         }
         Ok(())
-    }
-
-    /// Lines of the server's log that have one of these words.
-    pub fn log_lines(&self, words: &[&str]) -> Vec<String> {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let said = |line: &&str| words.iter().any(|word| line.contains(word));
-        log.lines().filter(said).map(str::to_owned).collect()
     }
 
     fn complaint(&self, what: &str) -> Failure {

@@ -34,15 +34,16 @@ pub fn peers(contest: &Contest) -> String {
         cells.extend(RIVALS.map(|rival| ratio(row, rival).map_or("-".to_owned(), times)));
         lines.push(line(&cells));
     }
-    lines.push(String::new());
-    lines.push(format!(
-        "Processor time of the server for one operation, {CPU_IN_FLIGHT} in flight, in \u{b5}s:"
-    ));
-    lines.push(String::new());
-    let busy = contest
+    let mut busy = contest
         .rows
         .iter()
-        .filter(|row| row.in_flight == CPU_IN_FLIGHT);
+        .filter(|row| row.in_flight == CPU_IN_FLIGHT)
+        .peekable();
+    if busy.peek().is_some() {
+        lines.push(format!(
+            "\nProcessor time of the server for one operation, {CPU_IN_FLIGHT} in flight, in \u{b5}s:\n"
+        ));
+    }
     for row in busy {
         let cpu = |peer: Peer| {
             let micros = row.cpu[peer as usize]?.as_secs_f64() * 1e6;
@@ -120,14 +121,6 @@ pub fn sizes(scale: &Scale, contest: Option<&Contest>) -> String {
             thousands(contest.records as f64),
             thousands(weight.disk as f64 / contest.records as f64),
         ));
-    }
-    for size in &scale.sizes {
-        for said in &size.said {
-            lines.push(format!(
-                "After kill -9 among {}: {said}",
-                thousands(size.records as f64)
-            ));
-        }
     }
     lines.join("\n")
 }

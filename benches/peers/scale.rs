@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::client::Client;
 use crate::contest::{FILL_IN_FLIGHT, ROUNDS, SETTLE, at_rest};
 use crate::lineup::Work;
 use crate::load::{Loaded, Round, median};
@@ -37,8 +38,6 @@ pub struct Footprint {
     pub streamed: f64,
     /// From the start of the process to its first answer, each after a kill -9 under writers.
     pub recoveries: Vec<Duration>,
-    /// What the server itself says of the last of these.
-    pub said: Vec<String>,
 }
 
 /// One work on the small and on the large store.
@@ -66,27 +65,23 @@ pub async fn run(place: &Place, records: u64, time: Duration) -> Result<Scale, F
         eprintln!("loading {records} records into a store of their own");
         sizes.push(footprint(place, records).await?);
     }
-    let mut base = Server::imagestore(place, &root(BASE))?;
-    let mut large = Server::imagestore(place, &root(records))
-        .ok()
-        .filter(|_| records > BASE);
-    let small_side = Loaded::known(base.client().await?, BASE);
-    let large_side = match &mut large {
-        Some(server) => Some(Loaded::known(server.client().await?, records)),
-        None => None,
-    };
+    let mut stores = Vec::new();
+    for &records in &wanted[1..] {
+        let mut server = Server::imagestore(place, &root(records))?;
+        let loaded = Loaded::known(server.client().await?, records);
+        stores.push((server, loaded));
+    }
     let mut pairs = Vec::new();
     for work in WORKS {
         for in_flight in IN_FLIGHT {
-            eprintln!("{}, {in_flight} in flight, both sizes", work.title());
-            pairs.push(pair(&small_side, large_side.as_ref(), work, in_flight, time).await?);
+            eprintln!("{}, {in_flight} in flight, each size", work.title());
+            let large = stores.get(1).map(|(_, loaded)| loaded);
+            pairs.push(pair(&stores[0].1, large, work, in_flight, time).await?);
         }
     }
-    for (size, server) in sizes[1..].iter_mut().zip([Some(base), large]) {
-        if let Some(server) = server {
-            eprintln!("kill -9 among {} records", size.records);
-            (size.recoveries, size.said) = recover(place, size.records, server).await?;
-        }
+    for (size, (server, loaded)) in sizes[1..].iter_mut().zip(stores) {
+        eprintln!("kill -9 among {} records", size.records);
+        size.recoveries = recover(place, server, loaded).await?;
     }
     Ok(Scale { sizes, pairs })
 }
@@ -131,16 +126,11 @@ async fn footprint(place: &Place, records: u64) -> Result<Footprint, Failure> {
         growth,
         streamed,
         recoveries: Vec::new(),
-        said: Vec::new(),
     })
 }
 
 /// Streams every record, and tells by how much the server's memory grew at most.
-async fn stream_growth(
-    server: &Server,
-    mut client: crate::client::Client,
-    records: u64,
-) -> Result<u64, Failure> {
+async fn stream_growth(server: &Server, mut client: Client, records: u64) -> Result<u64, Failure> {
     let pid = server.pid();
     let before = machine::resident(pid)?;
     // Where the peak cannot be forgotten, the samples alone tell.
@@ -163,7 +153,7 @@ async fn stream_growth(
     Ok(peak - before)
 }
 
-/// Both sizes in turn. A store of its own size stands alone when no larger one was asked for.
+/// Both sizes in turn, or the small one alone.
 async fn pair(
     base: &Loaded,
     large: Option<&Loaded>,
@@ -196,33 +186,27 @@ async fn pair(
 /// Kills the server while writers write and starts it again, several times.
 async fn recover(
     place: &Place,
-    records: u64,
     mut server: Server,
-) -> Result<(Vec<Duration>, Vec<String>), Failure> {
+    mut loaded: Loaded,
+) -> Result<Vec<Duration>, Failure> {
     let mut recoveries = Vec::new();
-    let mut known = Loaded::known(server.client().await?, records);
-    // Names that the rounds before did not put.
-    let status = known.client.status().await?;
-    let taken = u64::try_from(status.images)?;
-    for kill in 1..=KILLS as u64 {
-        let writing = Loaded::known(server.client().await?, taken + kill * 1_000_000);
-        let known_records = Loaded { records, ..writing };
+    for _ in 0..KILLS {
+        let writing = loaded.clone();
         let writers = tokio::spawn(async move {
-            let time = UNTIL_KILL * 2;
-            known_records.drive(Work::Put, WRITERS, time).await
+            let longer = UNTIL_KILL * 2;
+            writing.drive(Work::Put, WRITERS, longer).await
         });
         tokio::time::sleep(UNTIL_KILL).await;
         server.kill()?;
         // They end with the connection.
         let _ = writers.await;
-        server = Server::imagestore(place, &root(records))?;
+        server = Server::imagestore(place, &root(loaded.records))?;
         let (client, took) = server.first_answer().await?;
+        loaded.client = client;
         recoveries.push(took);
-        known = Loaded::known(client, records);
     }
-    let again = known.drive(Work::Get, 1, Duration::ZERO).await;
-    again.map_err(|status| format!("after kill -9: {status}"))?;
-    let said = server.log_lines(&["open", "recover", "replay"]);
+    let still_there = loaded.drive(Work::Get, 1, Duration::ZERO).await;
+    still_there.map_err(|status| format!("after kill -9: {status}"))?;
     server.stop().await?;
-    Ok((recoveries, said))
+    Ok(recoveries)
 }

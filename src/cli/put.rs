@@ -52,7 +52,7 @@ pub struct Put {
     /// Only if the record points to this digest
     #[arg(long, value_name = "DIGEST")]
     if_target: Option<String>,
-    /// Replace the target of a record that exists, and leave its labels as they are
+    /// Replace the target only, and leave the labels as they are
     #[arg(long, conflicts_with = "create_only")]
     keep_labels: bool,
     /// Say what would happen, and write nothing

@@ -44,7 +44,6 @@ pub enum ServeError {
     #[error("cannot listen on {address}: {why}", why = why(cause))]
     Listen {
         address: Listen,
-        #[source]
         cause: std::io::Error,
     },
     #[error("cannot wait for signals")]

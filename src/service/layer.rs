@@ -1,14 +1,16 @@
 //! What every request passes through: its deadline, its trace, and words for what tonic refuses.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Sleep;
 use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
@@ -39,76 +41,94 @@ impl<S> Layer<S> for RequestLayer {
     }
 }
 
-impl<S, B> Service<Request<B>> for RequestService<S>
+impl<S: NamedService> NamedService for RequestService<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for RequestService<S>
 where
-    S: Service<Request<B>, Response: IntoTonic>,
+    S: Service<Request<Body>, Response = Response<Body>> + NamedService,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let path = request.uri().path();
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let span = tracing::debug_span!(
             "rpc",
-            method = path.trim_start_matches('/'),
+            method = request.uri().path().trim_start_matches('/'),
             namespace = field::Empty,
             name = field::Empty,
             revision = field::Empty,
             outcome = field::Empty,
         );
-        // Its text is needed only where a method is unknown, and costs an allocation.
-        let uri = request.uri().clone();
-        let asked = request
-            .headers()
-            .get("grpc-timeout")
-            .map(|header| parse(header).map(|timeout| timeout.saturating_sub(head_start(timeout))));
-        let began = Instant::now();
-        let traced = span.clone();
+        // Needed as text only where the method is unknown.
+        let path = request.uri().path_and_query().cloned();
+        let asked = request.headers().get("grpc-timeout").map(parse);
         let inner = self.inner.call(request);
         let answer = async move {
             let asked = match asked {
-                Some(None) => return Ok(status_response(malformed_timeout())),
-                Some(Some(asked)) => Some(asked),
+                Some(None) => return Ok(malformed_timeout().into_http()),
+                Some(Some(asked)) => Some(Deadline::new(asked)),
                 None => None,
             };
-            let limit = asked.map_or(MAX_UNARY_TIME, |asked| asked.min(MAX_UNARY_TIME));
-            let response = match tokio::time::timeout(limit, inner).await {
-                Ok(response) => response?.into_tonic(),
-                Err(_) => status_response(deadline_exceeded(limit)),
-            };
-            let mut response = worded(response, &uri);
-            trace(&traced, response.headers(), began);
-            if let Some(asked) = asked {
-                let left = asked.saturating_sub(began.elapsed());
-                response = response.map(|body| Body::new(UntilDeadline::new(body, left, asked)));
-            }
-            Ok(response)
+            let response = worded(within(asked.as_ref(), inner).await?, S::NAME, path.as_ref());
+            Ok(match asked {
+                Some(asked) => response.map(|body| Body::new(UntilDeadline::new(body, &asked))),
+                None => response,
+            })
         };
         if span.is_disabled() {
             return Box::pin(answer);
         }
+        let traced = span.clone();
+        let began = Instant::now();
+        let answer = async move {
+            let response = answer.await?;
+            trace(&traced, response.headers(), began);
+            Ok(response)
+        };
         Box::pin(answer.instrument(span))
     }
 }
 
-/// Responses whose body tonic can send on.
-pub trait IntoTonic {
-    fn into_tonic(self) -> Response<Body>;
+/// When a caller stops waiting.
+struct Deadline {
+    at: tokio::time::Instant,
+    asked: Duration,
 }
 
-impl<B> IntoTonic for Response<B>
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn into_tonic(self) -> Response<Body> {
-        self.map(Body::new)
+impl Deadline {
+    fn new(asked: Duration) -> Self {
+        Self {
+            at: tokio::time::Instant::now() + asked.saturating_sub(head_start(asked)),
+            asked,
+        }
+    }
+}
+
+/// The answer, or DEADLINE_EXCEEDED. Most calls answer at once, and then no timer is made.
+async fn within<E>(
+    deadline: Option<&Deadline>,
+    answer: impl Future<Output = Result<Response<Body>, E>>,
+) -> Result<Response<Body>, E> {
+    let mut answer = pin!(answer);
+    if let Poll::Ready(answer) = futures::poll!(&mut answer) {
+        return answer;
+    }
+    let cap = tokio::time::Instant::now() + MAX_UNARY_TIME;
+    let at = deadline.map_or(cap, |deadline| deadline.at.min(cap));
+    match tokio::time::timeout_at(at, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let limit = deadline.map_or(MAX_UNARY_TIME, |deadline| deadline.asked);
+            Ok(deadline_exceeded(limit.min(MAX_UNARY_TIME)).into_http())
+        }
     }
 }
 
@@ -159,10 +179,6 @@ fn said(code: Code, reason: &str, message: String) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-fn status_response(status: Status) -> Response<Body> {
-    status.into_http()
-}
-
 /// The status that a response without a body carries in its headers.
 fn status_of(headers: &HeaderMap) -> Option<Code> {
     let status = headers.get("grpc-status")?;
@@ -171,7 +187,7 @@ fn status_of(headers: &HeaderMap) -> Option<Code> {
 
 /// tonic answers by itself what it cannot decode (INTERNAL), what is too large (OUT_OF_RANGE without
 /// details) and what it does not know (UNIMPLEMENTED without words). We never answer INTERNAL.
-fn worded(response: Response<Body>, uri: &http::Uri) -> Response<Body> {
+fn worded(response: Response<Body>, service: &str, path: Option<&PathAndQuery>) -> Response<Body> {
     let headers = response.headers();
     let Some(code) =
         status_of(headers).filter(|_| !headers.contains_key("grpc-status-details-bin"))
@@ -191,21 +207,30 @@ fn worded(response: Response<Body>, uri: &http::Uri) -> Response<Body> {
             message().unwrap_or_default(),
         ),
         Code::Unimplemented if !headers.contains_key("grpc-message") => {
-            (Code::Unimplemented, "UNIMPLEMENTED", unknown(uri.path()))
+            (Code::Unimplemented, "UNIMPLEMENTED", unknown(service, path))
         }
         _ => return response,
     };
-    status_response(said(code, reason, message))
+    said(code, reason, message).into_http()
 }
 
-fn unknown(path: &str) -> String {
-    match path.trim_start_matches('/').split_once('/') {
-        Some((service, method)) if super::NAMES.contains(&service) => {
-            format!("unknown method {method} for service {service}")
-        }
-        Some((service, _)) => format!("unknown service {service}"),
-        None => format!("{path} is no method"),
-    }
+fn unknown(service: &str, path: Option<&PathAndQuery>) -> String {
+    let method = path
+        .and_then(|path| path.path().rsplit('/').next())
+        .unwrap_or_default();
+    format!("unknown method {method} for service {service}")
+}
+
+/// Answers for the services that there are not.
+pub(super) async fn unknown_service(uri: http::Uri) -> Response<Body> {
+    let service = uri
+        .path()
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    let message = format!("unknown service {service}");
+    said(Code::Unimplemented, "UNIMPLEMENTED", message).into_http()
 }
 
 fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
@@ -227,11 +252,11 @@ struct UntilDeadline {
 }
 
 impl UntilDeadline {
-    fn new(body: Body, left: Duration, asked: Duration) -> Self {
+    fn new(body: Body, deadline: &Deadline) -> Self {
         Self {
             body,
-            sleep: Box::pin(tokio::time::sleep(left)),
-            asked,
+            sleep: Box::pin(tokio::time::sleep_until(deadline.at)),
+            asked: deadline.asked,
             is_over: false,
         }
     }

@@ -5,6 +5,7 @@ mod native;
 mod status;
 
 use tonic::service::Routes;
+use tower::Layer;
 
 use crate::store::Store;
 
@@ -21,10 +22,10 @@ pub use self::layer::RequestLayer;
 /// # }
 /// ```
 pub fn routes(store: &Store) -> Routes {
-    let routes = Routes::new(native::images(store))
-        .add_service(native::namespaces(store))
-        .add_service(native::store(store));
-    Routes::from(routes.into_axum_router().layer(RequestLayer))
+    let routes = Routes::new(RequestLayer.layer(native::images(store)))
+        .add_service(RequestLayer.layer(native::namespaces(store)))
+        .add_service(RequestLayer.layer(native::store(store)));
+    Routes::from(routes.into_axum_router().fallback(layer::unknown_service))
 }
 
 /// The full names of the services that [`routes`] serves.
