@@ -9,7 +9,7 @@ use tower::Layer;
 
 use crate::store::Store;
 
-pub use self::layer::RequestLayer;
+pub use self::layer::{RequestLayer, RequestService};
 
 /// The services, to be added to a tonic server, beside others or alone.
 ///
