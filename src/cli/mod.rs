@@ -62,6 +62,16 @@ enum Command {
 
 /// Parses the command line, does what it says, and tells what went wrong.
 pub fn main() -> ExitCode {
+    // kv/redb turns redb's panics on damaged pages into errors, which say what to do.
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic
+            .location()
+            .is_some_and(|at| at.file().contains("/redb-"))
+        {
+            tell(panic);
+        }
+    }));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(why) => {

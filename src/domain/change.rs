@@ -104,17 +104,24 @@ impl ImageChange {
         for edit in edits {
             match edit {
                 ImageEdit::Target(new) => target = new.clone(),
-                ImageEdit::Annotations(new) => target = target.with_annotations(new.clone())?,
+                ImageEdit::Annotations(new) => {
+                    let edited = target.with_annotations(new.clone());
+                    target = edited.map_err(|e| e.within("image.target"))?;
+                }
                 ImageEdit::Annotation(key, value) => {
                     let mut annotations = target.annotations().clone();
                     match value {
                         Some(value) => annotations.insert(key.clone(), value.clone()),
                         None => annotations.remove(key),
                     };
-                    target = target.with_annotations(annotations)?;
+                    let edited = target.with_annotations(annotations);
+                    target = edited.map_err(|e| e.within("image.target"))?;
                 }
                 ImageEdit::Labels(new) => labels = new.clone(),
-                ImageEdit::Label(key, value) => edit_label(&mut labels, key, value.as_deref())?,
+                ImageEdit::Label(key, value) => {
+                    edit_label(&mut labels, key, value.as_deref())
+                        .map_err(|e| e.within("image"))?;
+                }
             }
         }
         Ok(Some((target, labels)))
@@ -175,7 +182,8 @@ impl NamespaceChange {
             (Self::Edit(edits), Some(old)) => {
                 let mut labels = old.labels.clone();
                 for (key, value) in edits {
-                    edit_label(&mut labels, key, value.as_deref())?;
+                    edit_label(&mut labels, key, value.as_deref())
+                        .map_err(|e| e.within("namespace"))?;
                 }
                 labels
             }

@@ -92,7 +92,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         config.listen
     };
 
-    let (reporter, health) = tonic_health::server::health_reporter();
+    let (mut reporter, health) = tonic_health::server::health_reporter();
     set_health(&reporter, ServingStatus::NotServing).await;
     let routes = service::routes(&store)
         .add_service(health)
@@ -145,6 +145,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     tracing::info!("draining");
     set_health(&reporter, ServingStatus::NotServing).await;
     draining.cancel();
+    end_watches(&mut reporter).await;
     let all_done = async { while listeners.join_next().await.is_some() {} };
     tokio::select! {
         () = all_done => {}
@@ -167,6 +168,16 @@ fn described() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Ends the watches of health, which would go on for ever. They have been told.
+async fn end_watches(reporter: &mut HealthReporter) {
+    for name in service::NAMES.into_iter().chain([""]) {
+        reporter.clear_service_status(name).await;
+        reporter
+            .set_service_status(name, ServingStatus::NotServing)
+            .await;
+    }
 }
 
 async fn set_health(reporter: &HealthReporter, status: ServingStatus) {

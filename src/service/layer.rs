@@ -273,11 +273,9 @@ impl HttpBody for UntilDeadline {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            return Poll::Ready(frame);
-        }
+        // The deadline first: behind a slow reader the next frame is always ready.
         if self.sleep.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
+            return Pin::new(&mut self.body).poll_frame(context);
         }
         self.is_over = true;
         self.body = Body::empty();

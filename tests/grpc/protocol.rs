@@ -105,7 +105,7 @@ async fn what_is_not_served_is_named() {
             "unknown service imagestore.v9.Images",
         ),
         ("/nope.Nope/Get", "unknown service nope.Nope"),
-        ("/nope", "/nope"),
+        ("/nope", "unknown service nope"),
     ] {
         let channel = victim.server.channel().await;
         let answer = call(&channel, path, vec![Bytes::new()]).await;

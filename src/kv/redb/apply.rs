@@ -10,7 +10,6 @@ use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 use super::journal::RecoverError;
 use super::{CHANGES, Options, TRASH, rows, view};
 use crate::kv::{Batch, Change, Effect, Guard, Key, Op, Revision, Table, change};
-use crate::proto::storage;
 
 type Open<'t> = redb::Table<'t, &'static [u8], (u64, &'static [u8])>;
 
@@ -233,101 +232,34 @@ impl<'t> Group<'t> {
     }
 }
 
-/// Applies the batches of a journal record that the database lacks, and returns its newest revision.
+/// Applies the batches that a journal has and a database lacks, in one transaction.
 pub(super) fn replay(
     database: &redb::Database,
-    record: storage::JournalRecord,
-    up_to: Option<Revision>,
+    have: Revision,
+    lacking: &[(Revision, Batch)],
     options: &Options,
-) -> Result<Revision, RecoverError> {
-    let have = view::last_revision(database)?;
-    let missing = |batch: &storage::JournalBatch| {
-        batch.revision > have.0 && up_to.is_none_or(|up_to| batch.revision <= up_to.0)
-    };
-    if !record.batches.iter().any(missing) {
-        return Ok(have);
+) -> Result<(), RecoverError> {
+    if lacking.is_empty() {
+        return Ok(());
     }
     let mut txn = database.begin_write().map_err(redb::Error::from)?;
     let mut known = known(&txn)?;
     let mut group = Group::new(&txn, &mut known, have);
-    for stored in record.batches.into_iter().filter(missing) {
-        let revision = Revision(stored.revision);
-        group.apply(&from_journal(stored))?;
-        if group.revision() != revision {
+    for (revision, batch) in lacking {
+        group.apply(batch)?;
+        if group.revision() != *revision {
             return Err(RecoverError::Gap {
                 have: group.revision(),
-                next: revision,
+                next: *revision,
             });
         }
     }
-    let have = group.finish(options)?;
+    group.finish(options)?;
+    // Durable in the journal.
     txn.set_durability(redb::Durability::None)
         .map_err(redb::Error::from)?;
     txn.commit().map_err(redb::Error::from)?;
-    Ok(have)
-}
-
-/// A batch that was applied at a revision, as the journal keeps it. Its guards have held, and are
-/// left out.
-pub(super) fn to_journal(batch: &Batch, revision: Revision) -> storage::JournalBatch {
-    let clears = batch.cleared().iter().map(|table| storage::JournalClear {
-        table: table.path().to_owned(),
-        logged: table.is_logged(),
-    });
-    let ops = batch.ops().iter().map(|(key, op)| storage::JournalOp {
-        table: key.table.path().to_owned(),
-        row: key.row.clone(),
-        value: match op {
-            Op::Put(value) => Some(value.clone()),
-            Op::Delete => None,
-        },
-        logged: key.table.is_logged(),
-    });
-    storage::JournalBatch {
-        revision: revision.0,
-        at_millis: batch.at_millis(),
-        clears: clears.collect(),
-        ops: ops.collect(),
-    }
-}
-
-/// The most bytes that a batch takes in the journal.
-pub(super) fn journal_bytes(batch: &Batch) -> usize {
-    const FIELDS: usize = 32;
-    let ops = batch.ops().iter().map(|(key, op)| {
-        let value = match op {
-            Op::Put(value) => value.len(),
-            Op::Delete => 0,
-        };
-        key.table.path().len() + key.row.len() + value + FIELDS
-    });
-    let clears = batch
-        .cleared()
-        .iter()
-        .map(|table| table.path().len() + FIELDS);
-    ops.sum::<usize>() + clears.sum::<usize>() + FIELDS
-}
-
-fn from_journal(stored: storage::JournalBatch) -> Batch {
-    let table = |path: String, logged| {
-        if logged {
-            Table::logged(path)
-        } else {
-            Table::new(path)
-        }
-    };
-    let mut batch = Batch::new(stored.at_millis);
-    for clear in stored.clears {
-        batch.clear(table(clear.table, clear.logged));
-    }
-    for op in stored.ops {
-        let key = table(op.table, op.logged).key(op.row);
-        match op.value {
-            Some(value) => batch.put(key, value),
-            None => batch.delete(key),
-        };
-    }
-    batch
+    Ok(())
 }
 
 fn first_trash(known: &Known) -> Option<Arc<str>> {

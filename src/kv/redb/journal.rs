@@ -19,7 +19,8 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::medium::Medium;
-use crate::kv::{ReadError, Revision};
+use super::record;
+use crate::kv::{Batch, Revision};
 use crate::proto::storage;
 
 pub(super) struct Journal {
@@ -42,10 +43,10 @@ pub(super) enum RecoverError {
     Gap { have: Revision, next: Revision },
     #[error("the journal is damaged after revision {after}, before revision {next}")]
     Damaged { after: Revision, next: Revision },
+    #[error("a record of the journal names a table that it does not list")]
+    Unlisted,
     #[error("a record of the journal does not decode")]
     Decode(#[from] prost::DecodeError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
     #[error(transparent)]
     Redb(#[from] redb::Error),
 }
@@ -83,17 +84,18 @@ impl Journal {
         self.is_empty() || self.end + padded(bytes) <= self.capacity
     }
 
-    /// Appends one record and syncs it. After an error the record may or may not be there.
-    pub fn append(&mut self, record: &storage::JournalRecord) -> io::Result<()> {
-        let Some(first) = record.batches.first() else {
+    /// Appends batches as one record and syncs it. After an error the record may or may not be there.
+    pub fn append(&mut self, batches: &[(Revision, &Batch)]) -> io::Result<()> {
+        let Some((first, _)) = batches.first() else {
             return Ok(());
         };
+        let record = record::encode(batches);
         let len = u32::try_from(record.encoded_len())
             .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         self.buffer.clear();
         self.buffer.extend_from_slice(&[0; 4]);
         self.buffer.extend_from_slice(&len.to_be_bytes());
-        self.buffer.extend_from_slice(&first.revision.to_be_bytes());
+        self.buffer.extend_from_slice(&first.0.to_be_bytes());
         record.encode_raw(&mut self.buffer);
         let checksum = self.checksum(&self.buffer[4..]);
         self.buffer[..4].copy_from_slice(&checksum.to_be_bytes());
@@ -115,42 +117,50 @@ impl Journal {
         Ok(())
     }
 
-    /// Hands each record to `apply`, in order, up to the end. `apply` returns the newest revision
-    /// that the database has then, and leaves out what it had before.
+    /// The batches that a database at revision `have` lacks, in order.
     ///
     /// With `renew`, an unfinished file is made anew, and what was read is written and synced again:
     /// a sync that failed before a crash may have left it in memory only.
     pub fn recover(
         &mut self,
+        mut have: Revision,
         renew: bool,
-        mut apply: impl FnMut(storage::JournalRecord) -> Result<Revision, RecoverError>,
-    ) -> Result<(), RecoverError> {
+    ) -> Result<Vec<(Revision, Batch)>, RecoverError> {
         let bytes = self.read_all()?;
+        let mut lacking = Vec::new();
         if bytes.len() < BLOCK as usize || bytes[..8] != MAGIC {
             // Never finished: it is filled before the first record.
-            return if renew { Ok(self.create()?) } else { Ok(()) };
+            if renew {
+                self.create()?;
+            }
+            return Ok(lacking);
         }
         if bytes[8..16] != self.identity.to_be_bytes() {
             return Err(RecoverError::Foreign);
         }
-        let mut have = apply(storage::JournalRecord::default())?;
         let mut next: Option<Revision> = None;
         while let Some((header, body)) = self.record_at(&bytes, self.end) {
             // What is left of an earlier round has revisions that do not go on.
             if next.is_some_and(|next| header.first != next) {
                 break;
             }
-            if header.first > have.next() {
-                return Err(RecoverError::Gap {
-                    have,
-                    next: header.first,
-                });
-            }
-            let record = storage::JournalRecord::decode(body)?;
-            let Some(last) = record.batches.last().map(|batch| Revision(batch.revision)) else {
+            let batches = record::decode(storage::JournalRecord::decode(body)?)
+                .ok_or(RecoverError::Unlisted)?;
+            let Some(last) = batches.last().map(|(revision, _)| *revision) else {
                 break;
             };
-            have = apply(record)?;
+            for (revision, batch) in batches {
+                if revision > have.next() {
+                    return Err(RecoverError::Gap {
+                        have,
+                        next: revision,
+                    });
+                }
+                if revision > have {
+                    have = revision;
+                    lacking.push((revision, batch));
+                }
+            }
             next = Some(last.next());
             self.end += padded(body.len());
         }
@@ -170,7 +180,7 @@ impl Journal {
             self.medium.write(0, &bytes[..end])?;
             self.medium.sync()?;
         }
-        Ok(())
+        Ok(lacking)
     }
 
     fn read_all(&self) -> io::Result<Vec<u8>> {

@@ -16,6 +16,7 @@ mod apply;
 mod journal;
 mod lock;
 mod medium;
+mod record;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -35,7 +36,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use self::journal::Journal;
+use self::journal::{Journal, RecoverError};
 use self::lock::Lock;
 use self::medium::{Backend, Shadow};
 use self::view::View;
@@ -335,16 +336,18 @@ impl Files {
         let path = self.root.join(JOURNAL_FILE);
         let medium = (self.options.medium)(&path).map_err(self.io("open", &path))?;
         let mut journal = Journal::new(medium, identity, self.options.journal_bytes);
-        let replayed = catch_unwind(AssertUnwindSafe(|| {
-            journal.recover(up_to.is_none(), |record| {
-                apply::replay(database, record, up_to, &self.options)
-            })
-        }))
-        .map_err(|_| self.corrupt("its pages make no sense"))?;
-        replayed.map_err(|cause| match cause {
-            journal::RecoverError::Io(cause) => self.io("read", &path)(cause),
-            cause => self.corrupt(cause),
-        })?;
+        let mut recover = || {
+            let have = view::last_revision(database)?;
+            let mut lacking = journal.recover(have, up_to.is_none())?;
+            lacking.retain(|(revision, _)| up_to.is_none_or(|up_to| *revision <= up_to));
+            apply::replay(database, have, &lacking, &self.options)
+        };
+        catch_unwind(AssertUnwindSafe(&mut recover))
+            .map_err(|_| self.corrupt("its pages make no sense"))?
+            .map_err(|cause| match cause {
+                RecoverError::Io(cause) => self.io("read", &path)(cause),
+                cause => self.corrupt(cause),
+            })?;
         Ok(journal)
     }
 

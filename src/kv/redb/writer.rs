@@ -12,9 +12,8 @@ use tokio::sync::oneshot;
 use super::apply::{self, Group, Known};
 use super::journal::Journal;
 use super::view::{self, View};
-use super::{DATABASE_FILE, Files, Medium, OpenError, Shared};
+use super::{DATABASE_FILE, Files, Medium, OpenError, Shared, record};
 use crate::kv::{Batch, CommitError, Revision};
-use crate::proto::storage::JournalRecord;
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -33,6 +32,8 @@ pub(super) struct Writer {
     state: State,
     /// The newest revision that was acknowledged.
     revision: Revision,
+    /// How many batches the last group had.
+    last_group: usize,
 }
 
 enum State {
@@ -82,6 +83,9 @@ widen!(
 /// Batches that share one sync at most.
 const GROUP: usize = 256;
 
+/// How long a group waits for one more that is expected.
+const LINGER: Duration = Duration::from_micros(50);
+
 /// After so long without a request, redb is brought up to date and the journal emptied.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -119,6 +123,7 @@ impl Writer {
                 has_trash,
             }),
             revision,
+            last_group: 0,
         })
     }
 
@@ -136,11 +141,12 @@ impl Writer {
                 Next::Gone => closing = Some(None),
             }
             while group.len() < GROUP && closing.is_none() {
-                match requests.try_recv() {
-                    Ok(request) => take(request, &mut group, &mut closing),
-                    Err(_) => break,
-                }
+                let Ok(request) = self.beside(requests, group.len()) else {
+                    break;
+                };
+                take(request, &mut group, &mut closing);
             }
+            self.last_group = group.len();
             if !group.is_empty() {
                 self.commit(std::mem::take(&mut group));
             }
@@ -171,12 +177,20 @@ impl Writer {
         }
     }
 
+    /// Another request for a group that has some. Where the group before was larger, those who were in
+    /// it are about to ask again, and are worth a short wait: a group costs nearly the same whatever
+    /// its size.
+    fn beside(&self, requests: &Receiver<Request>, have: usize) -> Result<Request, ()> {
+        match requests.try_recv() {
+            Ok(request) => Ok(request),
+            Err(_) if have < self.last_group => requests.recv_timeout(LINGER).map_err(|_| ()),
+            Err(_) => Err(()),
+        }
+    }
+
     fn commit(&mut self, group: Vec<(Batch, Reply)>) {
         let is_full = self.is_full();
-        let bytes = group
-            .iter()
-            .map(|(batch, _)| apply::journal_bytes(batch))
-            .sum();
+        let bytes = group.iter().map(|(batch, _)| record::bytes(batch)).sum();
         if let State::Writing(open) = &self.state
             && !open.journal.has_room(bytes)
         {
@@ -297,7 +311,7 @@ impl Open {
     ) -> Result<Committed, Failure> {
         let mut txn = self.database.begin_write()?;
         let mut outcomes = Vec::with_capacity(group.len());
-        let mut record = JournalRecord::default();
+        let mut decided = Vec::with_capacity(group.len());
         let mut applied = Group::new(&txn, &mut self.known, revision);
         for (batch, _) in group {
             if let Some(full) = full.filter(|_| !batch.is_freeing_space()) {
@@ -309,14 +323,12 @@ impl Open {
                 continue;
             }
             if applied.apply(batch)? {
-                record
-                    .batches
-                    .push(apply::to_journal(batch, applied.revision()));
+                decided.push((applied.revision(), batch));
                 self.has_trash |= !batch.cleared().is_empty();
             }
             outcomes.push(Ok(applied.revision()));
         }
-        if record.batches.is_empty() {
+        if decided.is_empty() {
             drop(applied);
             txn.abort()?;
             return Ok(Committed {
@@ -328,7 +340,7 @@ impl Open {
             self.has_trash = applied.empty_trash(TRASH_ROWS_BESIDE)?;
         }
         let revision = applied.finish(&files.options)?;
-        self.journal.append(&record)?;
+        self.journal.append(&decided)?;
         txn.set_durability(redb::Durability::None)?;
         txn.commit()?;
         let view = View::new(self.database.begin_read()?, revision);

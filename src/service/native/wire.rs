@@ -31,7 +31,10 @@ pub fn descriptor(message: pb::Descriptor) -> Result<Descriptor, Invalid> {
         ));
     }
     if !message.artifact_type.is_empty() {
-        target = target.with_artifact_type(Some(message.artifact_type.parse()?));
+        let artifact_type = message.artifact_type.parse();
+        target = target.with_artifact_type(Some(
+            artifact_type.map_err(|e: Invalid| e.at("artifact_type"))?,
+        ));
     }
     if !message.data.is_empty() {
         target = target.with_data(message.data)?;
