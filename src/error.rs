@@ -64,6 +64,9 @@ pub enum Error {
     /// The storage refuses writes until it is opened again.
     #[error("writes have stopped: {0}")]
     Stopped(Arc<str>),
+    /// The store was closed, or is being closed.
+    #[error("the store is closed")]
+    Closed,
     /// The write may have happened or not.
     #[error("it is not known whether the write happened ({0}); read to find out")]
     OutcomeUnknown(Arc<str>),
@@ -147,9 +150,8 @@ impl From<CommitError> for Error {
             CommitError::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             CommitError::Full { free, least } => Self::DiskFull { free, least },
             CommitError::Stopped(why) => Self::Stopped(why),
+            CommitError::Closed => Self::Closed,
             CommitError::OutcomeUnknown(why) => Self::OutcomeUnknown(why),
-            CommitError::Unavailable(cause) => Self::Unavailable(cause),
-            CommitError::Corrupt(what) => Self::Corrupt(what),
         }
     }
 }

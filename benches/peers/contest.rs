@@ -1,4 +1,5 @@
-//! The peers side by side: round after round in turn, so that all see the same weather.
+//! The peers side by side: round after round in turn, so that all see the same weather, and only
+//! one of them running at a time.
 
 use std::fs;
 use std::path::Path;
@@ -95,7 +96,10 @@ pub async fn run(
             Peer::Etcd => etcd(place, records).await,
         };
         match started {
-            Ok(contestant) => field.push(contestant),
+            Ok(contestant) => {
+                contestant.server.pause()?;
+                field.push(contestant);
+            }
             Err(error) if matches!(peer, Peer::Imagestore | Peer::Null) => return Err(error),
             Err(error) => contest.remarks.push(format!("{}: {error}", peer.name())),
         }
@@ -166,8 +170,10 @@ impl Contestant {
     ) -> Result<(Round, Duration), Failure> {
         let pid = self.server.pid();
         let before = machine::cpu_time(pid)?;
-        let round = self.loaded.drive(work, in_flight, time).await?;
-        Ok((round, machine::cpu_time(pid)?.saturating_sub(before)))
+        self.server.resume()?;
+        let round = self.loaded.drive(work, in_flight, time).await;
+        self.server.pause()?;
+        Ok((round?, machine::cpu_time(pid)?.saturating_sub(before)))
     }
 
     fn failed(&self, row: &Row, error: &Failure) -> String {

@@ -179,6 +179,23 @@ impl Server {
         self.child.id()
     }
 
+    /// Keeps the server from working until [`Server::resume`], so that what it has put off does not
+    /// slow another down.
+    pub fn pause(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(rustix::process::kill_process(
+            Pid::from_child(&self.child),
+            signal,
+        )?)
+    }
+
     /// Ends the server without a chance to tidy up.
     pub fn kill(mut self) -> io::Result<()> {
         self.child.kill()?;
@@ -187,8 +204,7 @@ impl Server {
 
     /// Asks the server to end and waits until it has.
     pub async fn stop(mut self) -> Result<(), Failure> {
-        let pid = Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         let asked = Instant::now();
         while self.child.try_wait()?.is_none() {
             if asked.elapsed() > STOP_LIMIT {

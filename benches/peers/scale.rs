@@ -69,14 +69,15 @@ pub async fn run(place: &Place, records: u64, time: Duration) -> Result<Scale, F
     for &records in &wanted[1..] {
         let mut server = Server::imagestore(place, &root(records))?;
         let loaded = Loaded::known(server.client().await?, records);
+        server.pause()?;
         stores.push((server, loaded));
     }
     let mut pairs = Vec::new();
     for work in WORKS {
         for in_flight in IN_FLIGHT {
             eprintln!("{}, {in_flight} in flight, each size", work.title());
-            let large = stores.get(1).map(|(_, loaded)| loaded);
-            pairs.push(pair(&stores[0].1, large, work, in_flight, time).await?);
+            let (base, large) = (&stores[0], stores.get(1));
+            pairs.push(pair(base, large, work, in_flight, time).await?);
         }
     }
     for (size, (server, loaded)) in sizes[1..].iter_mut().zip(stores) {
@@ -155,31 +156,35 @@ async fn stream_growth(server: &Server, mut client: Client, records: u64) -> Res
 
 /// Both sizes in turn, or the small one alone.
 async fn pair(
-    base: &Loaded,
-    large: Option<&Loaded>,
+    base: &(Server, Loaded),
+    large: Option<&(Server, Loaded)>,
     work: Work,
     in_flight: usize,
     time: Duration,
 ) -> Result<Pair, Failure> {
-    let (mut small_rounds, mut large_rounds) = (Vec::new(), Vec::new());
+    let mut rounds = [Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
         // The first round warms up.
         let time = if round == 0 { time / 10 } else { time / ROUNDS };
-        let done = base.drive(work, in_flight, time).await?;
-        if round > 0 {
-            small_rounds.push(done);
-        }
-        let Some(large) = large else { continue };
-        let done = large.drive(work, in_flight, time).await?;
-        if round > 0 {
-            large_rounds.push(done);
+        for (rounds, (server, loaded)) in rounds
+            .iter_mut()
+            .zip([Some(base), large].into_iter().flatten())
+        {
+            server.resume()?;
+            let done = loaded.drive(work, in_flight, time).await;
+            server.pause()?;
+            let done = done?;
+            if round > 0 {
+                rounds.push(done);
+            }
         }
     }
+    let [base, large] = rounds.map(median);
     Ok(Pair {
         work,
         in_flight,
-        base: median(small_rounds),
-        large: median(large_rounds),
+        base,
+        large,
     })
 }
 
@@ -190,6 +195,7 @@ async fn recover(
     mut loaded: Loaded,
 ) -> Result<Vec<Duration>, Failure> {
     let mut recoveries = Vec::new();
+    server.resume()?;
     for _ in 0..KILLS {
         let writing = loaded.clone();
         let writers = tokio::spawn(async move {

@@ -105,6 +105,12 @@ impl Descriptor {
         Ok(self)
     }
 
+    /// Embeds content that was checked when it was stored.
+    pub(crate) fn with_stored_data(mut self, data: Bytes) -> Self {
+        self.data = Some(data);
+        self
+    }
+
     pub fn media_type(&self) -> &MediaType {
         &self.media_type
     }

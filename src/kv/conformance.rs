@@ -347,6 +347,7 @@ async fn a_scan_goes_through_its_range_in_order(on: Subject) {
         view.scan(&rows, limit)
             .await
             .unwrap()
+            .rows
             .into_iter()
             .map(|(row, _)| row)
             .collect()
@@ -397,7 +398,7 @@ async fn rows_of_one_table_are_no_rows_of_another(on: Subject) {
     on.put(b.key("y"), "2").await;
     let view = on.view().await;
     assert_eq!(view.count(&a).await.unwrap(), 1);
-    assert_eq!(view.scan(&Rows::all(a), 9).await.unwrap().len(), 1);
+    assert_eq!(view.scan(&Rows::all(a), 9).await.unwrap().rows.len(), 1);
     assert!(view.get(&[b.key("x")]).await.unwrap()[0].is_none());
 }
 
@@ -438,7 +439,12 @@ async fn concurrent_commits_get_revisions_of_their_own(on: Subject) {
     revisions.sort_unstable();
     assert_eq!(revisions, (1..=300).collect::<Vec<_>>());
     let view = on.view().await;
-    for (row, value) in view.scan(&Rows::all(key("").table), 999).await.unwrap() {
+    for (row, value) in view
+        .scan(&Rows::all(key("").table), 999)
+        .await
+        .unwrap()
+        .rows
+    {
         let changes = view
             .changes(Revision(value.revision.0 - 1), 1)
             .await
@@ -456,7 +462,7 @@ async fn a_closed_engine_takes_no_commits(on: Subject) {
     batch.put(key("b"), "1");
     assert!(matches!(
         on.kv.commit(batch).await,
-        Err(CommitError::Stopped(_))
+        Err(CommitError::Closed)
     ));
     on.kv.close().await;
 }
@@ -514,7 +520,11 @@ async fn everything(kv: &dyn Kv) -> (Revision, Vec<(String, Bytes, Versioned)>, 
     let view = kv.snapshot().await.unwrap();
     let mut rows = Vec::new();
     for table in view.tables("").await.unwrap() {
-        let found = view.scan(&Rows::all(table.clone()), 999).await.unwrap();
+        let found = view
+            .scan(&Rows::all(table.clone()), 999)
+            .await
+            .unwrap()
+            .rows;
         assert_eq!(view.count(&table).await.unwrap(), found.len() as u64);
         rows.extend(
             found

@@ -65,24 +65,12 @@ pub enum CommitError {
     Stopped(Arc<str>),
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(Arc<str>),
-    #[error("the storage cannot be read")]
-    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    #[error("the storage is corrupt: {0}")]
-    Corrupt(Arc<str>),
+    #[error("the engine is closed")]
+    Closed,
 }
 
 impl ReadError {
     pub(crate) fn corrupt(what: impl Into<Arc<str>>) -> Self {
         Self::Corrupt(what.into())
-    }
-}
-
-impl From<ReadError> for CommitError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Compacted { .. } => Self::Corrupt("a commit read a trimmed change".into()),
-            ReadError::Unavailable(cause) => Self::Unavailable(cause),
-            ReadError::Corrupt(what) => Self::Corrupt(what),
-        }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     Batch, Change, CommitError, Disk, Effect, Guard, Key, Kv, Limits, Op, ReadError, Revision,
-    Rows, Snapshot, Table, Versioned,
+    Rows, Scanned, Snapshot, Table, Versioned,
 };
 
 type Map = BTreeMap<Bytes, Versioned>;
@@ -19,7 +19,6 @@ type Map = BTreeMap<Bytes, Versioned>;
 pub struct Memory {
     state: Mutex<Frozen>,
     stopped: watch::Sender<Option<Arc<str>>>,
-    keep: Option<usize>,
 }
 
 /// All tables at one revision. Each is copied only when it changes while a snapshot holds it.
@@ -31,6 +30,9 @@ struct Frozen {
     closed: bool,
 }
 
+/// Revisions that the change log keeps.
+const KEEP_REVISIONS: usize = 100_000;
+
 impl Memory {
     pub const LIMITS: Limits = Limits {
         ops: 65_536,
@@ -39,14 +41,6 @@ impl Memory {
 
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Keeps only the changes of the last `revisions`.
-    pub fn keeping(revisions: usize) -> Self {
-        Self {
-            keep: Some(revisions),
-            ..Self::default()
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, Frozen> {
@@ -65,12 +59,12 @@ impl Kv for Memory {
         batch.check(Self::LIMITS)?;
         let mut state = self.state();
         if state.closed {
-            return Err(CommitError::Stopped("the store is closed".into()));
+            return Err(CommitError::Closed);
         }
         if let Some(broken) = batch.guards().iter().position(|guard| !state.holds(guard)) {
             return Err(CommitError::Broken(broken));
         }
-        state.apply(batch, self.keep);
+        state.apply(batch);
         Ok(state.revision)
     }
 
@@ -112,7 +106,7 @@ impl Frozen {
         }
     }
 
-    fn apply(&mut self, batch: Batch, keep: Option<usize>) {
+    fn apply(&mut self, batch: Batch) {
         let revision = self.revision.next();
         let mut changed = false;
         let mut effects = Vec::new();
@@ -167,7 +161,7 @@ impl Frozen {
         };
         let log = Arc::make_mut(&mut self.log);
         log.insert(revision, change);
-        while keep.is_some_and(|keep| log.len() > keep.max(1)) {
+        while log.len() > KEEP_REVISIONS {
             log.pop_first();
         }
     }
@@ -183,16 +177,18 @@ impl Snapshot for Frozen {
         Ok(keys.iter().map(|key| self.row(key).cloned()).collect())
     }
 
-    async fn scan(&self, rows: &Rows, limit: usize) -> Result<Vec<(Bytes, Versioned)>, ReadError> {
+    async fn scan(&self, rows: &Rows, limit: usize) -> Result<Scanned, ReadError> {
         let Some(table) = self.tables.get(&rows.table).filter(|_| !rows.is_empty()) else {
-            return Ok(Vec::new());
+            return Ok(Scanned {
+                is_end: true,
+                ..Scanned::default()
+            });
         };
-        let found = table
-            .range((rows.from.clone(), rows.to.clone()))
-            .take(limit);
-        Ok(found
-            .map(|(row, value)| (row.clone(), value.clone()))
-            .collect())
+        let found = table.range((rows.from.clone(), rows.to.clone()));
+        Scanned::take(
+            found.map(|(row, value)| Ok((row.clone(), value.clone()))),
+            limit,
+        )
     }
 
     async fn count(&self, table: &Table) -> Result<u64, ReadError> {

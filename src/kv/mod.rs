@@ -10,6 +10,7 @@ mod change;
 #[cfg(test)]
 mod conformance;
 mod error;
+#[cfg(test)]
 mod faulty;
 mod memory;
 mod redb;
@@ -25,7 +26,8 @@ use tokio::sync::watch;
 pub use self::batch::{Batch, Guard, Limits, Op};
 pub use self::change::{Change, Effect};
 pub use self::error::{CommitError, OpenError, ReadError};
-pub use self::faulty::{Fault, Faulty};
+#[cfg(test)]
+pub(crate) use self::faulty::{Fault, Faulty};
 pub use self::memory::Memory;
 pub use self::redb::{FileMedium, Medium, OpenMedium, Options, Redb};
 
@@ -66,8 +68,8 @@ pub trait Snapshot: Send + Sync {
     /// The rows of some keys, in their order.
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, ReadError>;
 
-    /// Up to `limit` rows in key order.
-    async fn scan(&self, rows: &Rows, limit: usize) -> Result<Vec<(Bytes, Versioned)>, ReadError>;
+    /// Up to `limit` rows in key order, and about [`SCAN_BYTES`] of them.
+    async fn scan(&self, rows: &Rows, limit: usize) -> Result<Scanned, ReadError>;
 
     /// How many rows a table has, without reading them.
     async fn count(&self, table: &Table) -> Result<u64, ReadError>;
@@ -118,6 +120,17 @@ pub struct Rows {
     pub from: Bound<Bytes>,
     pub to: Bound<Bytes>,
 }
+
+/// Some rows in key order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    pub rows: Vec<(Bytes, Versioned)>,
+    /// Whether these were the last; otherwise there may be more after them.
+    pub is_end: bool,
+}
+
+/// A scan ends with the row that takes it past so many bytes of keys and values.
+pub const SCAN_BYTES: usize = 512 << 10;
 
 /// What an engine is, and what it takes on disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -215,6 +228,31 @@ impl fmt::Debug for Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
+    }
+}
+
+// === impl Scanned ===
+
+impl Scanned {
+    /// Takes from an engine's rows as many as a scan may have.
+    pub(crate) fn take<E>(
+        mut from: impl Iterator<Item = Result<(Bytes, Versioned), E>>,
+        limit: usize,
+    ) -> Result<Self, E> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        while rows.len() < limit && bytes < SCAN_BYTES {
+            let Some(found) = from.next() else {
+                return Ok(Self { rows, is_end: true });
+            };
+            let (row, value) = found?;
+            bytes += row.len() + value.value.len();
+            rows.push((row, value));
+        }
+        Ok(Self {
+            rows,
+            is_end: false,
+        })
     }
 }
 

@@ -86,6 +86,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         .ok_or(ServeError::NoRoot)?;
     let mut ended = Signals::new().map_err(ServeError::Signals)?;
     let store = Store::open(&root).await?;
+    let mut stopped = store.stopped();
     let addresses = if config.listen.is_empty() {
         default_addresses()
     } else {
@@ -133,7 +134,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     set_health(&reporter, ServingStatus::Serving).await;
     tracing::info!(root = %root.display(), store = %store.id(), "serving");
 
-    let mut stopped = store.stopped();
     let failure = loop {
         tokio::select! {
             () = ended.next() => break None,

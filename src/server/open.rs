@@ -43,15 +43,15 @@ impl Store {
     /// [`Error::Open`] when another process has it open, or it is no store; [`Error::SchemaTooNew`] when
     /// a newer release wrote it. Reads its journal, on a thread of its own.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let options = Options {
-            seed: random(),
-            ..Options::default()
-        };
-        Self::open_with(path, options).await
+        Self::open_with(path, Options::default()).await
     }
 
-    /// As [`Store::open`], with an engine set up otherwise.
+    /// As [`Store::open`], with an engine set up otherwise; the seed is chosen here.
     pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
+        let options = Options {
+            seed: random(),
+            ..options
+        };
         let path = path.as_ref().to_owned();
         let opened = tokio::task::spawn_blocking(move || Redb::open(&path, options)).await;
         let engine = opened.map_err(|cause| Error::Unavailable(Arc::new(cause)))??;

@@ -79,7 +79,7 @@ where
             };
             let response = worded(within(asked.as_ref(), inner).await?, S::NAME, path.as_ref());
             Ok(match asked {
-                Some(asked) => response.map(|body| Body::new(UntilDeadline::new(body, &asked))),
+                Some(asked) => response.map(|body| Body::new(UntilDeadline::new(body, asked))),
                 None => response,
             })
         };
@@ -234,9 +234,6 @@ pub(super) async fn unknown_service(uri: http::Uri) -> Response<Body> {
 }
 
 fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
-    if span.is_disabled() {
-        return;
-    }
     let code = status_of(headers).unwrap_or(Code::Ok);
     span.record("outcome", field::debug(code));
     let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -246,17 +243,18 @@ fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
 /// A body that ends with DEADLINE_EXCEEDED when time is up.
 struct UntilDeadline {
     body: Body,
-    sleep: Pin<Box<Sleep>>,
-    asked: Duration,
+    deadline: Deadline,
+    /// Made when the body first has to be waited for.
+    sleep: Option<Pin<Box<Sleep>>>,
     is_over: bool,
 }
 
 impl UntilDeadline {
-    fn new(body: Body, deadline: &Deadline) -> Self {
+    fn new(body: Body, deadline: Deadline) -> Self {
         Self {
             body,
-            sleep: Box::pin(tokio::time::sleep_until(deadline.at)),
-            asked: deadline.asked,
+            deadline,
+            sleep: None,
             is_over: false,
         }
     }
@@ -273,19 +271,27 @@ impl HttpBody for UntilDeadline {
         if self.is_over {
             return Poll::Ready(None);
         }
-        // The deadline first: behind a slow reader the next frame is always ready.
-        if self.sleep.as_mut().poll(context).is_pending() {
-            return Pin::new(&mut self.body).poll_frame(context);
+        // The time first: behind a slow reader the next frame is always ready.
+        if tokio::time::Instant::now() < self.deadline.at {
+            if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+                return Poll::Ready(frame);
+            }
+            let at = self.deadline.at;
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
         }
         self.is_over = true;
         self.body = Body::empty();
         let mut trailers = HeaderMap::new();
-        Poll::Ready(Some(
-            match deadline_exceeded(self.asked).add_header(&mut trailers) {
-                Ok(()) => Ok(Frame::trailers(trailers)),
-                Err(status) => Err(status),
-            },
-        ))
+        let over = deadline_exceeded(self.deadline.asked);
+        Poll::Ready(Some(match over.add_header(&mut trailers) {
+            Ok(()) => Ok(Frame::trailers(trailers)),
+            Err(status) => Err(status),
+        }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,6 +7,7 @@ mod status;
 use tonic::service::Routes;
 use tower::Layer;
 
+use crate::proto::v1;
 use crate::store::Store;
 
 pub use self::layer::{RequestLayer, RequestService};
@@ -30,7 +31,7 @@ pub fn routes(store: &Store) -> Routes {
 
 /// The full names of the services that [`routes`] serves.
 pub const NAMES: [&str; 3] = [
-    "imagestore.v1.Images",
-    "imagestore.v1.Namespaces",
-    "imagestore.v1.Store",
+    v1::images_server::SERVICE_NAME,
+    v1::namespaces_server::SERVICE_NAME,
+    v1::store_server::SERVICE_NAME,
 ];

@@ -34,6 +34,7 @@ impl Error {
             Self::TooLarge { .. } => (Code::InvalidArgument, "WRITE_TOO_LARGE"),
             Self::DiskFull { .. } => (Code::ResourceExhausted, "DISK_FULL"),
             Self::Stopped(_) => (Code::Unavailable, "WRITES_STOPPED"),
+            Self::Closed => (Code::Unavailable, "STORE_CLOSED"),
             Self::OutcomeUnknown(_) => (Code::Unknown, "OUTCOME_UNKNOWN"),
             Self::Unavailable(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
             Self::Corrupt(_) => (Code::DataLoss, "STORAGE_CORRUPT"),
@@ -87,6 +88,7 @@ impl Error {
             | Self::TooManySnapshots { .. }
             | Self::Contended { .. }
             | Self::Stopped(_)
+            | Self::Closed
             | Self::OutcomeUnknown(_)
             | Self::Unavailable(_)
             | Self::Corrupt(_)
@@ -198,6 +200,7 @@ mod tests {
             },
             Error::DiskFull { free: 1, least: 2 },
             Error::Stopped("the disk failed".into()),
+            Error::Closed,
             Error::OutcomeUnknown("the disk failed".into()),
             Error::Unavailable(Arc::new(io())),
             Error::Corrupt("a row".into()),

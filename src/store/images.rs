@@ -1,14 +1,16 @@
 //! The calls on image records.
 
+use bytes::Bytes;
+
 use super::page::{Page, PageRequest};
 use super::precondition::Precondition;
 use super::query::ImageQuery;
 use super::stream::ImageStream;
 use super::walk::Walk;
 use super::{At, Decision, Put, Seen, Store, Stored, as_seen, schema, unless_changed, wire};
-use crate::domain::{Image, ImageChange, ImageName, Namespace, NamespaceRecord};
+use crate::domain::{Digest, Image, ImageChange, ImageName, Namespace, NamespaceRecord};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, Key, Versioned};
+use crate::kv::{Batch, Key, Revision, Versioned};
 
 /// The calls on image records; from [`Store::images`].
 #[derive(Clone, Copy)]
@@ -120,8 +122,8 @@ impl Images<'_> {
         super::stream::images(self.store, query).await
     }
 
-    /// How many records match. Reads none of them when the query is a whole namespace, only keys
-    /// when it is a range, and every record in the range when it filters.
+    /// How many records match. Reads none of them when the query is a whole namespace, and the rows
+    /// in its ranges otherwise.
     pub async fn count(&self, query: &ImageQuery) -> Result<At<u64>, Error> {
         let snapshot = self.store.snapshot().await?;
         let revision = snapshot.revision();
@@ -136,14 +138,16 @@ impl Images<'_> {
         namespace: &Namespace,
         request: &DeleteImage,
     ) -> Result<At<Stored<Image>>, Error> {
-        let keys = keys(namespace, &request.name);
+        let key = schema::image_key(namespace, &request.name);
         self.store
-            .edit(&keys, |seen| decide_delete(namespace, request, &keys, seen))
+            .edit(std::slice::from_ref(&key), |seen| {
+                decide_delete(namespace, request, &key, seen)
+            })
             .await
     }
 }
 
-/// The rows that a write to an image decides on: the image first, then its namespace.
+/// The rows that a Put decides on: the image first, then its namespace.
 fn keys(namespace: &Namespace, name: &ImageName) -> [Key; 2] {
     [
         schema::image_key(namespace, name),
@@ -164,6 +168,11 @@ pub(super) fn stored(
     })
 }
 
+/// What a precondition is about.
+fn seen_as(stored: &Stored<Image>) -> (Revision, Option<&Digest>) {
+    (stored.revision, Some(stored.record.target.digest()))
+}
+
 fn decide_put(
     namespace: &Namespace,
     request: &PutImage,
@@ -175,18 +184,26 @@ fn decide_put(
         .clone()
         .map(|row| stored(namespace, &request.name, row))
         .transpose()?;
-    request.when.check(subject, old.as_ref())?;
+    request
+        .when
+        .check(subject, old.as_ref().map(seen_as), seen.revision)?;
 
     let before = old.as_ref().map(|old| &old.record);
     let Some(record) = request.change.apply(&request.name, before, seen.now)? else {
         return Err(Error::NotFound(subject()));
     };
     let changed = before != Some(&record);
-    let value = wire::encode_image(&record)?;
+    // Also for a record that is not written: what would be too large is refused all the same.
+    let value = if changed {
+        wire::encode_image(&record)?
+    } else {
+        Bytes::new()
+    };
+    let digest = *record.target.digest();
     let put = Put {
         stored: Stored {
             namespace: namespace.clone(),
-            record: record.clone(),
+            record,
             revision: unless_changed(changed, old.as_ref()),
         },
         changed,
@@ -204,15 +221,14 @@ fn decide_put(
         let made = NamespaceRecord::new(namespace.clone(), seen.now);
         batch.put(namespace_key.clone(), wire::encode_namespace(&made)?);
     }
-    let digest = record.target.digest();
-    let old_digest = before.map(|old| old.target.digest());
+    let old_digest = before.map(|old| *old.target.digest());
     if old_digest != Some(digest) {
         batch.put(
-            schema::digest_key(namespace, digest, &request.name),
-            Vec::new(),
+            schema::digest_key(namespace, &digest, &request.name),
+            Bytes::new(),
         );
         if let Some(old_digest) = old_digest {
-            batch.delete(schema::digest_key(namespace, old_digest, &request.name));
+            batch.delete(schema::digest_key(namespace, &old_digest, &request.name));
         }
     }
     batch.put(image_key.clone(), value);
@@ -222,7 +238,7 @@ fn decide_put(
 fn decide_delete(
     namespace: &Namespace,
     request: &DeleteImage,
-    [image_key, _]: &[Key; 2],
+    image_key: &Key,
     seen: &Seen,
 ) -> Result<Decision<Stored<Image>>, Error> {
     let subject = || Subject::Image(namespace.clone(), request.name.clone());
@@ -230,7 +246,9 @@ fn decide_delete(
         return Err(Error::NotFound(subject()));
     };
     let old = stored(namespace, &request.name, row.clone())?;
-    request.when.check(subject, Some(&old))?;
+    request
+        .when
+        .check(subject, Some(seen_as(&old)), seen.revision)?;
     if request.validate_only {
         return Ok(Decision::Answer(old));
     }

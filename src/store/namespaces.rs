@@ -101,15 +101,14 @@ impl Namespaces<'_> {
         if let Some(after) = &page.after {
             wanted = wanted.after(Bytes::copy_from_slice(after.as_str().as_bytes()));
         }
-        let rows = snapshot.scan(&wanted, page.items).await?;
-        let is_full = rows.len() == page.items;
-        let mut items = Vec::with_capacity(rows.len());
-        for (row, value) in rows {
+        let found = snapshot.scan(&wanted, page.items).await?;
+        let mut items = Vec::with_capacity(found.rows.len());
+        for (row, value) in found.rows {
             let name = schema::parse_namespace(&row)?;
             items.push(entry(&*snapshot, stored(&name, value)?).await?);
         }
         let next_token = match items.last() {
-            Some(last) if is_full => page.token_after(&last.stored.record.name),
+            Some(last) if !found.is_end => page.token_after(&last.stored.record.name),
             _ => String::new(),
         };
         Ok(Page {
@@ -130,15 +129,6 @@ impl Namespaces<'_> {
         self.store.edit_counting(&keys, Some(&images), decide).await
     }
 
-    /// How many namespaces there are.
-    pub async fn count(&self) -> Result<At<u64>, Error> {
-        let snapshot = self.store.snapshot().await?;
-        Ok(At {
-            value: snapshot.count(&schema::namespaces()).await?,
-            revision: snapshot.revision(),
-        })
-    }
-
     /// The names of all namespaces, in order.
     pub(super) async fn names(snapshot: &dyn Snapshot) -> Result<Vec<Namespace>, Error> {
         let mut names: Vec<Namespace> = Vec::new();
@@ -150,11 +140,11 @@ impl Namespaces<'_> {
                 from,
                 ..Rows::all(schema::namespaces())
             };
-            let rows = snapshot.scan(&rows, NAMES_STEP).await?;
-            for (row, _) in &rows {
+            let found = snapshot.scan(&rows, NAMES_STEP).await?;
+            for (row, _) in &found.rows {
                 names.push(schema::parse_namespace(row)?);
             }
-            if rows.len() < NAMES_STEP {
+            if found.is_end {
                 return Ok(names);
             }
         }
@@ -189,7 +179,8 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
         .clone()
         .map(|row| stored(name, row))
         .transpose()?;
-    request.when.check(subject, old.as_ref())?;
+    let expected = old.as_ref().map(|old| (old.revision, None));
+    request.when.check(subject, expected, seen.revision)?;
 
     let before = old.as_ref().map(|old| &old.record);
     let Some(record) = request.change.apply(name, before, seen.now)? else {
@@ -220,7 +211,7 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
     Ok(Decision::Commit(batch, put))
 }
 
-/// Every write into a namespace guards its row, so none can slip in beside the batch.
+/// Every write that adds to a namespace guards its row, so none can slip in beside the batch.
 fn decide_delete(
     request: &DeleteNamespace,
     seen: &Seen,
@@ -234,7 +225,9 @@ fn decide_delete(
         stored: stored(name, row.clone())?,
         images: seen.counted,
     };
-    request.when.check(subject, Some(&found.stored))?;
+    request
+        .when
+        .check(subject, Some((found.stored.revision, None)), seen.revision)?;
     if found.images > 0 && !request.force {
         return Err(Error::NotEmpty {
             namespace: name.clone(),

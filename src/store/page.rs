@@ -79,7 +79,11 @@ pub(super) async fn images(
             last = None;
             break;
         };
-        read += passed.len();
+        // A look that finds nothing costs about as much as a row.
+        read += passed.len().max(1);
+        if passed.is_empty() {
+            last = nothing_in(&walk, last);
+        }
         for row in passed {
             if let Some(found) = row.image {
                 if bytes + found.bytes > MAX_BYTES {
@@ -115,6 +119,21 @@ impl Cursor {
             Scope::One(_) | Scope::All => Ok(self),
         }
     }
+}
+
+/// Where a page may end after nothing was found: in the namespace that was looked into, unless the
+/// page has come further in it already.
+fn nothing_in(walk: &Walk, last: Option<Cursor>) -> Option<Cursor> {
+    let Some(namespace) = walk.namespace() else {
+        return last;
+    };
+    let is_in = |last: &Cursor| last.namespace == *namespace;
+    last.filter(is_in).or_else(|| {
+        Some(Cursor {
+            namespace: namespace.clone(),
+            row: Bytes::new(),
+        })
+    })
 }
 
 /// Rows that a filtered page reads at once.

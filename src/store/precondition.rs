@@ -1,10 +1,8 @@
 //! What a caller expects of a record before it changes it.
 
-use crate::domain::{Digest, Image};
+use crate::domain::{Digest, Invalid};
 use crate::error::{Error, Subject};
 use crate::kv::Revision;
-
-use super::Stored;
 
 /// What must hold before a write. All of it is checked against the same state that the write changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +12,7 @@ pub enum Precondition {
     /// [`Error::Exists`] when there is one.
     MustNotExist,
     /// [`Error::NotFound`] when there is none, [`Error::EtagMismatch`] or [`Error::TargetMismatch`]
-    /// when it is another.
+    /// when it is another; [`Error::UnknownRevision`] for an etag that this store has not given yet.
     Matches {
         etag: Option<Revision>,
         target: Option<Digest>,
@@ -22,52 +20,39 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// Checks a record that has an etag and, perhaps, a target.
-    pub(super) fn check<T: HasTarget>(
+    /// Checks what was seen of a record: its revision and, where it has one, its target.
+    pub(super) fn check(
         &self,
         subject: impl Fn() -> Subject,
-        old: Option<&Stored<T>>,
+        old: Option<(Revision, Option<&Digest>)>,
+        newest: Revision,
     ) -> Result<(), Error> {
-        match (self, old) {
-            (Self::None, _) | (Self::MustNotExist, None) => Ok(()),
-            (Self::MustNotExist, Some(_)) => Err(Error::Exists(subject())),
-            (Self::Matches { .. }, None) => Err(Error::NotFound(subject())),
-            (Self::Matches { etag, target }, Some(old)) => {
-                if let Some(expected) = etag.filter(|etag| *etag != old.revision) {
-                    return Err(Error::EtagMismatch {
-                        subject: subject(),
-                        expected,
-                        current: old.revision,
-                    });
-                }
-                if let (Some(expected), Some(current)) = (target, old.record.target_digest())
-                    && expected != current
-                {
-                    return Err(Error::TargetMismatch {
-                        subject: subject(),
-                        expected: Box::new(*expected),
-                        current: Box::new(*current),
-                    });
-                }
-                Ok(())
-            }
+        let (etag, target) = match (self, old) {
+            (Self::None, _) | (Self::MustNotExist, None) => return Ok(()),
+            (Self::MustNotExist, Some(_)) => return Err(Error::Exists(subject())),
+            (Self::Matches { etag, target }, _) => (etag, target),
+        };
+        if let Some(asked) = etag.filter(|etag| *etag > newest) {
+            return Err(Error::UnknownRevision { asked, newest });
         }
-    }
-}
-
-/// A record that may point to content.
-pub(super) trait HasTarget {
-    fn target_digest(&self) -> Option<&Digest>;
-}
-
-impl HasTarget for Image {
-    fn target_digest(&self) -> Option<&Digest> {
-        Some(self.target.digest())
-    }
-}
-
-impl HasTarget for crate::domain::NamespaceRecord {
-    fn target_digest(&self) -> Option<&Digest> {
-        None
+        let Some((current, current_target)) = old else {
+            return Err(Error::NotFound(subject()));
+        };
+        if let Some(expected) = etag.filter(|etag| *etag != current) {
+            return Err(Error::EtagMismatch {
+                subject: subject(),
+                expected,
+                current,
+            });
+        }
+        match (target, current_target) {
+            (Some(_), None) => Err(Invalid::new("if_target", "asks for what has no target").into()),
+            (Some(expected), Some(current)) if expected != current => Err(Error::TargetMismatch {
+                subject: subject(),
+                expected: Box::new(*expected),
+                current: Box::new(*current),
+            }),
+            _ => Ok(()),
+        }
     }
 }

@@ -31,6 +31,12 @@ pub fn store_id() -> Key {
     Table::new("meta").key("store")
 }
 
+/// What the paths of all tables of this version begin with.
+pub const PREFIX: &str = "v1/";
+
+/// The change log, which the engine keeps.
+pub const CHANGES: &str = "v1/changes";
+
 /// All namespaces, by name. Logged.
 pub fn namespaces() -> Table {
     Table::logged("v1/namespaces")
@@ -92,23 +98,24 @@ pub fn digest_key(namespace: &Namespace, digest: &Digest, name: &ImageName) -> K
     digests(namespace).key(digest_row(digest, name))
 }
 
-/// Takes a digest from the start of a key or of a stored value; what follows it is returned.
-pub fn split_digest(bytes: &[u8]) -> Result<(Digest, &[u8]), Error> {
-    let corrupt = || Error::corrupt("a stored digest has an unknown algorithm or is cut short");
-    let (byte, rest) = bytes.split_first().ok_or_else(corrupt)?;
+/// Takes a digest from the start of a key or of a stored value; what follows it is returned. `None`
+/// for one of an unknown algorithm, or cut short.
+pub fn split_digest(bytes: &[u8]) -> Option<(Digest, &[u8])> {
+    let (byte, rest) = bytes.split_first()?;
     let algorithm = Algorithm::ALL
         .into_iter()
-        .find(|algorithm| algorithm_byte(*algorithm) == *byte)
-        .ok_or_else(corrupt)?;
-    let (digest, rest) = rest
-        .split_at_checked(algorithm.bytes())
-        .ok_or_else(corrupt)?;
-    let digest = Digest::from_bytes(algorithm, digest).map_err(|_| corrupt())?;
-    Ok((digest, rest))
+        .find(|algorithm| algorithm_byte(*algorithm) == *byte)?;
+    let (digest, rest) = rest.split_at_checked(algorithm.bytes())?;
+    Some((Digest::from_bytes(algorithm, digest).ok()?, rest))
 }
 
 pub fn parse_digest_row(row: &[u8]) -> Result<(Digest, ImageName), Error> {
-    let (digest, name) = split_digest(row)?;
+    let (digest, name) = split_digest(row).ok_or_else(|| {
+        Error::corrupt(format!(
+            "an index row has no digest: {:?}",
+            row.escape_ascii().to_string()
+        ))
+    })?;
     Ok((digest, parse_name(name)?))
 }
 

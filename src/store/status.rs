@@ -41,6 +41,7 @@ impl Store {
         let names = Namespaces::names(&*snapshot).await?;
         let mut images = 0;
         for name in &names {
+            tokio::task::coop::consume_budget().await;
             images += snapshot.count(&schema::images(name)).await?;
         }
         Ok(Status {

@@ -58,7 +58,7 @@ pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStre
     store.inner.tasks.spawn(async move {
         let produced = tokio::select! {
             produced = timeout_at(deadline, produce(Walk::new(snapshot, query), &send)) => produced,
-            () = closing.cancelled() => Ok(Err(Error::Stopped("the store is closing".into()))),
+            () = closing.cancelled() => Ok(Err(Error::Closed)),
         };
         // The snapshot has gone with the walk; only the message may still wait for a reader.
         drop(permit);

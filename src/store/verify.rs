@@ -5,7 +5,6 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::namespaces::Namespaces;
 use super::{Store, schema, wire};
 use crate::domain::Namespace;
 use crate::error::Error;
@@ -41,12 +40,12 @@ impl fmt::Display for Problem {
 const STEP: usize = 1000;
 
 impl Store {
-    /// All that does not fit, at one revision. Reads everything.
+    /// All that does not fit, at one revision. Reads everything, and keeps a namespace at a time and
+    /// what the change log says last of each row in memory.
     pub async fn verify(&self) -> Result<Vec<Problem>, Error> {
         let snapshot = self.snapshot().await?;
         let mut problems = Vec::new();
-        let names = Namespaces::names(&*snapshot).await?;
-        namespaces(&*snapshot, &mut problems).await?;
+        let names = namespaces(&*snapshot, &mut problems).await?;
         for name in &names {
             images(&*snapshot, name, &mut problems).await?;
         }
@@ -68,24 +67,28 @@ async fn rows(
             rows = rows.after(Bytes::clone(last));
         }
         let found = snapshot.scan(&rows, STEP).await?;
-        let is_last = found.len() < STEP;
-        all.extend(found);
-        if is_last {
+        all.extend(found.rows);
+        if found.is_end {
             return Ok(all);
         }
     }
 }
 
-async fn namespaces(snapshot: &dyn Snapshot, problems: &mut Vec<Problem>) -> Result<(), Error> {
+/// The namespaces that there are.
+async fn namespaces(
+    snapshot: &dyn Snapshot,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<Namespace>, Error> {
     let table = schema::namespaces();
+    let mut names = Vec::new();
     for (row, value) in rows(snapshot, &table).await? {
-        let decoded = schema::parse_namespace(&row)
-            .and_then(|name| wire::decode_namespace(name, value.value));
-        if let Err(cause) = decoded {
+        let named = schema::parse_namespace(&row);
+        names.extend(named.as_ref().ok().cloned());
+        if let Err(cause) = named.and_then(|name| wire::decode_namespace(name, value.value)) {
             problems.push(Problem::new(&table, &row, cause.to_string()));
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// Each image has its one index row, and each index row its image.
@@ -132,7 +135,7 @@ async fn orphans(
 ) -> Result<(), Error> {
     let mut known: BTreeSet<Table> = names.iter().flat_map(schema::tenant_tables).collect();
     known.insert(schema::namespaces());
-    for table in snapshot.tables("v1/").await? {
+    for table in snapshot.tables(schema::PREFIX).await? {
         if !known.contains(&table) {
             problems.push(Problem::new(&table, b"", "belongs to no namespace"));
         }
@@ -142,7 +145,7 @@ async fn orphans(
 
 /// What the log says last of a row is what the row is; revisions follow each other without a gap.
 async fn log(snapshot: &dyn Snapshot, problems: &mut Vec<Problem>) -> Result<(), Error> {
-    let log = Table::new("v1/changes");
+    let log = Table::new(schema::CHANGES);
     let oldest = snapshot.oldest_change().await?;
     let mut last: BTreeMap<(String, Bytes), Option<(Revision, Bytes)>> = BTreeMap::new();
     let mut at = Revision(oldest.0.saturating_sub(1));

@@ -4,6 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::coop;
 
 use super::query::{Access, ImageQuery, Range, Scope};
 use super::{Stored, images, schema};
@@ -59,12 +60,17 @@ impl Walk {
             Access::Names(ranges) => (false, ranges),
             Access::Digests(ranges) => (true, ranges),
         };
+        let at = if ranges.is_empty() {
+            Place::End
+        } else {
+            Place::Start
+        };
         Self {
             snapshot,
             query,
             by_digest,
             ranges,
-            at: Place::Start,
+            at,
         }
     }
 
@@ -82,8 +88,23 @@ impl Walk {
         self.snapshot.revision()
     }
 
-    /// Reads on, at most `limit` rows; `None` at the end. An empty step is not the end.
+    /// The namespace that the walk is in, once it has begun.
+    pub fn namespace(&self) -> Option<&Namespace> {
+        match &self.at {
+            Place::In { namespace, .. } => Some(namespace),
+            Place::Start | Place::End => None,
+        }
+    }
+
+    /// Reads on, at most `limit` rows; `None` at the end. An empty step is not the end: each looks in
+    /// one place only.
     pub async fn step(&mut self, limit: usize) -> Result<Option<Vec<Passed>>, Error> {
+        // What an index points to is read all at once, and may be large.
+        let limit = if self.by_digest {
+            limit.min(FOLLOWED)
+        } else {
+            limit
+        };
         let Some((namespace, rows)) = self.read(limit).await? else {
             return Ok(None);
         };
@@ -112,12 +133,14 @@ impl Walk {
 
     /// Walks to the end and counts.
     pub async fn count(mut self) -> Result<u64, Error> {
-        let everything = !self.by_digest && self.ranges.iter().all(Range::is_everything);
+        let everything =
+            !self.by_digest && matches!(&self.ranges[..], [range] if range.is_everything());
         let any_record = self.query.filter().is_all();
         let any_name = !self.by_digest || self.query.name_prefix.is_empty();
         let mut count = 0;
         if any_record && everything {
             while let Some(namespace) = self.next_namespace().await? {
+                coop::consume_budget().await;
                 count += self.snapshot.count(&schema::images(&namespace)).await?;
                 self.at = past_all_of(namespace, self.ranges.len());
             }
@@ -136,57 +159,56 @@ impl Walk {
         Ok(count)
     }
 
-    /// The next rows of the table that drives the walk, all in one namespace.
+    /// Some rows of the table that drives the walk, all in one namespace; perhaps none, since each
+    /// call looks in one place only.
     async fn read(
         &mut self,
         limit: usize,
     ) -> Result<Option<(Namespace, Vec<(Bytes, Versioned)>)>, Error> {
-        loop {
-            let (namespace, range, past) = match std::mem::replace(&mut self.at, Place::End) {
-                Place::End => return Ok(None),
-                Place::In {
-                    namespace,
-                    range,
-                    past,
-                } if range < self.ranges.len() => (namespace, range, past),
-                before => {
-                    self.at = before;
-                    let Some(namespace) = self.next_namespace().await? else {
-                        self.at = Place::End;
-                        return Ok(None);
-                    };
-                    (namespace, 0, None)
-                }
-            };
-            let Some(wanted) = self.ranges.get(range) else {
-                self.at = past_all_of(namespace, range);
-                continue;
-            };
-            let table = if self.by_digest {
-                schema::digests(&namespace)
-            } else {
-                schema::images(&namespace)
-            };
-            let mut wanted = wanted.rows(table);
-            if let Some(row) = &past {
-                wanted = wanted.after(row.clone());
-            }
-            let rows = self.snapshot.scan(&wanted, limit).await?;
-            let (range, past) = match rows.last() {
-                Some((row, _)) if rows.len() == limit => (range, Some(row.clone())),
-                // Ranges are disjoint, so the next one needs no place to start from, except on
-                // the way to where a page token points.
-                _ => (range + 1, past),
-            };
-            self.at = Place::In {
-                namespace: namespace.clone(),
+        // Reading a snapshot in memory never waits; this lets others have the thread, and deadlines
+        // be kept.
+        coop::consume_budget().await;
+        let (namespace, range, past) = match std::mem::replace(&mut self.at, Place::End) {
+            Place::End => return Ok(None),
+            Place::In {
+                namespace,
                 range,
                 past,
-            };
-            if !rows.is_empty() {
-                return Ok(Some((namespace, rows)));
+            } if range < self.ranges.len() => (namespace, range, past),
+            before => {
+                self.at = before;
+                let Some(namespace) = self.next_namespace().await? else {
+                    self.at = Place::End;
+                    return Ok(None);
+                };
+                (namespace, 0, None)
             }
+        };
+        let Some(wanted) = self.ranges.get(range) else {
+            return Ok(None);
+        };
+        let table = if self.by_digest {
+            schema::digests(&namespace)
+        } else {
+            schema::images(&namespace)
+        };
+        let mut wanted = wanted.rows(table);
+        if let Some(row) = &past {
+            wanted = wanted.after(row.clone());
         }
+        let found = self.snapshot.scan(&wanted, limit).await?;
+        let (range, past) = match found.rows.last() {
+            Some((row, _)) if !found.is_end => (range, Some(row.clone())),
+            // Ranges are disjoint, so the next one needs no place to start from, except on the way
+            // to where a page token points.
+            _ => (range + 1, past),
+        };
+        self.at = Place::In {
+            namespace: namespace.clone(),
+            range,
+            past,
+        };
+        Ok(Some((namespace, found.rows)))
     }
 
     /// The first namespace that the walk has not been in.
@@ -207,7 +229,7 @@ impl Walk {
             from,
             ..Rows::all(schema::namespaces())
         };
-        let found = self.snapshot.scan(&rows, 1).await?;
+        let found = self.snapshot.scan(&rows, 1).await?.rows;
         found
             .first()
             .map(|(row, _)| schema::parse_namespace(row))
@@ -274,6 +296,9 @@ fn past_all_of(namespace: Namespace, ranges: usize) -> Place {
 /// What a message adds at most to a record as stored: the digest as text, the etag and the revision,
 /// and the fields' tags and lengths.
 const MESSAGE_EXTRA: usize = 256;
+
+/// Index rows that are followed at once.
+const FOLLOWED: usize = 100;
 
 /// Rows that a count reads at once.
 const COUNT_STEP: usize = 1000;

@@ -34,9 +34,12 @@ pub fn decode_image(name: ImageName, value: Bytes) -> Result<Image, Error> {
     let Some(pb::image_record::Version::V1(v1)) = record.version else {
         return Err(corrupt(&"has a version that this release does not know"));
     };
-    let read = || -> Result<_, Error> {
+    let read = || -> Result<_, Invalid> {
         Ok((
-            read_descriptor(v1.target.ok_or_else(|| Error::corrupt("has no target"))?)?,
+            read_descriptor(
+                v1.target
+                    .ok_or_else(|| Invalid::new("target", "is missing"))?,
+            )?,
             Labels::try_from(v1.labels)?,
             read_instant(v1.created_at)?,
             read_instant(v1.updated_at)?,
@@ -72,7 +75,7 @@ pub fn decode_namespace(name: Namespace, value: Bytes) -> Result<NamespaceRecord
     let Some(pb::namespace_record::Version::V1(v1)) = record.version else {
         return Err(corrupt(&"has a version that this release does not know"));
     };
-    let read = || -> Result<_, Error> {
+    let read = || -> Result<_, Invalid> {
         Ok((
             Labels::try_from(v1.labels)?,
             read_instant(v1.created_at)?,
@@ -121,11 +124,13 @@ fn stored_descriptor(target: &Descriptor) -> pb::Descriptor {
     }
 }
 
-fn read_descriptor(stored: pb::Descriptor) -> Result<Descriptor, Error> {
-    let (digest, rest) = schema::split_digest(&stored.digest)?;
-    if !rest.is_empty() {
-        return Err(Error::corrupt("a stored digest is too long"));
-    }
+fn read_descriptor(stored: pb::Descriptor) -> Result<Descriptor, Invalid> {
+    let Some((digest, [])) = schema::split_digest(&stored.digest) else {
+        return Err(Invalid::new(
+            "digest",
+            "is of an unknown algorithm or length",
+        ));
+    };
     let mut target = Descriptor::new(
         stored.media_type.parse()?,
         digest,
@@ -145,7 +150,7 @@ fn read_descriptor(stored: pb::Descriptor) -> Result<Descriptor, Error> {
         target = target.with_artifact_type(Some(stored.artifact_type.parse()?));
     }
     if !stored.data.is_empty() {
-        target = target.with_data(stored.data)?;
+        target = target.with_stored_data(stored.data);
     }
     Ok(target)
 }
@@ -157,7 +162,7 @@ fn stored_instant(time: Timestamp) -> pb::Instant {
     }
 }
 
-fn read_instant(stored: Option<pb::Instant>) -> Result<Timestamp, Error> {
-    let stored = stored.ok_or_else(|| Error::corrupt("has no time"))?;
-    Ok(Timestamp::new(stored.seconds, stored.nanos)?)
+fn read_instant(stored: Option<pb::Instant>) -> Result<Timestamp, Invalid> {
+    let stored = stored.ok_or_else(|| Invalid::new("time", "is missing"))?;
+    Timestamp::new(stored.seconds, stored.nanos)
 }

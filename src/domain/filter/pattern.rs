@@ -74,7 +74,7 @@ fn build(translated: &str, size: usize) -> Result<Regex, Refusal> {
     builder
         .nest_limit(MAX_NESTING)
         .size_limit(size)
-        .dfa_size_limit(LARGE);
+        .dfa_size_limit(size);
     builder.build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => Refusal::TooLarge,
         other => Refusal::Bad(other.to_string()),

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::journal::RecoverError;
-use super::{CHANGES, Options, TRASH, rows, view};
+use super::{CHANGES, Options, Row, TRASH, rows, view};
 use crate::kv::{Batch, Change, Effect, Guard, Key, Op, Revision, Table, change};
 
-type Open<'t> = redb::Table<'t, &'static [u8], (u64, &'static [u8])>;
+type Open<'t> = redb::Table<'t, &'static [u8], Row>;
 
 /// The paths of all tables that there are, so that looking into one never makes it.
 pub(super) type Known = BTreeSet<Arc<str>>;
@@ -173,9 +173,8 @@ impl<'t> Group<'t> {
         revision: Revision,
     ) -> Result<Option<(Option<Bytes>, Option<Bytes>)>, redb::Error> {
         let logged = key.table.is_logged();
-        let copied = |row: redb::AccessGuard<'_, (u64, &'static [u8])>| {
-            logged.then(|| Bytes::copy_from_slice(row.value().1))
-        };
+        let copied =
+            |row: redb::AccessGuard<'_, Row>| logged.then(|| Bytes::copy_from_slice(row.value().1));
         match op {
             Op::Put(value) => {
                 let table = self.table(key.table.path())?;
@@ -303,7 +302,7 @@ fn trim(
         let Some((row, value)) = log.first()? else {
             break;
         };
-        let (last, at) = (view::log_revision(row.value()), value.value().0);
+        let (last, at) = (view::log_revision(row.value())?, value.value().0);
         drop((row, value));
         let is_old = last.0 < keep_from || at < keep_since;
         if !is_old || last == newest {

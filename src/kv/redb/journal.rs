@@ -129,7 +129,14 @@ impl Journal {
         let bytes = self.read_all()?;
         let mut lacking = Vec::new();
         if bytes.len() < BLOCK as usize || bytes[..8] != MAGIC {
-            // Never finished: it is filled before the first record.
+            // Never finished, if nothing was ever committed: it is filled before the first record.
+            let lost = self.newer_than(have, &bytes);
+            if lost.is_some() || have > Revision::ZERO {
+                return Err(RecoverError::Damaged {
+                    after: have,
+                    next: lost.unwrap_or(have.next()),
+                });
+            }
             if renew {
                 self.create()?;
             }
@@ -176,7 +183,8 @@ impl Journal {
             self.end = BLOCK;
         }
         if renew && !self.is_empty() {
-            let end = usize::try_from(self.end).expect("it was read into memory");
+            // A file that was cut within the last record's padding is shorter.
+            let end = usize::try_from(self.end).map_or(bytes.len(), |end| end.min(bytes.len()));
             self.medium.write(0, &bytes[..end])?;
             self.medium.sync()?;
         }

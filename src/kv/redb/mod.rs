@@ -41,14 +41,12 @@ use self::lock::Lock;
 use self::medium::{Backend, Shadow};
 use self::view::View;
 use self::writer::{Request, Writer};
-use super::{
-    Batch, CommitError, Disk, Kv, Limits, OpenError, ReadError, Revision, Snapshot, Table,
-};
+use super::{Batch, CommitError, Disk, Kv, Limits, OpenError, ReadError, Revision, Snapshot};
 
 pub use self::medium::{FileMedium, Medium};
 
 /// redb's value: the revision that wrote the row, and its bytes.
-type Rows = redb::TableDefinition<'static, &'static [u8], (u64, &'static [u8])>;
+type Row = (u64, &'static [u8]);
 
 /// The change log: the last revision of a row's changes -> [`super::change`].
 const CHANGES: &str = "v1/changes";
@@ -88,12 +86,12 @@ pub struct Options {
 /// Opens or creates a file.
 pub type OpenMedium = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Medium>> + Send + Sync>;
 
-/// The engine. Dropping it without [`Kv::close`] loses nothing, but leaves a journal to replay.
+/// The engine. Dropping it without [`Kv::close`] waits for what is queued, and closes it.
 pub struct Redb {
     root: PathBuf,
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -148,7 +146,7 @@ impl Redb {
             options,
         };
         let (database, journal) = files.open()?;
-        let view = View::of(&database).map_err(|cause| files.corrupt(cause))?;
+        let view = View::of(&database).map_err(|cause| files.failed(cause))?;
         let shared = Arc::new(Shared {
             view: ArcSwap::from_pointee(view),
             stopped: watch::Sender::default(),
@@ -158,23 +156,27 @@ impl Redb {
         let thread = thread::Builder::new()
             .name("imagestore-writer".to_owned())
             .spawn(move || {
-                // Held until nothing is written any more.
-                let _lock = lock;
-                writer.run(&waiting);
+                let told = writer.run(&waiting);
+                // Nothing is written any more.
+                drop(lock);
+                if let Some(told) = told {
+                    // Whoever asked may have stopped waiting.
+                    let _ = told.send(());
+                }
             })
             .map_err(io("start a thread for"))?;
         Ok(Self {
             root: root.to_owned(),
             shared,
             requests,
-            places: Semaphore::new(QUEUE),
+            places: Arc::new(Semaphore::new(QUEUE)),
             writer: Mutex::new(Some(thread)),
         })
     }
 
     fn stop(&self) {
         // An error means that the writer has gone already.
-        let _ = self.requests.send(Request::Close);
+        let _ = self.requests.send(Request::Close(None));
         let thread = self
             .writer
             .lock()
@@ -201,11 +203,16 @@ impl Kv for Redb {
 
     async fn commit(&self, batch: Batch) -> Result<Revision, CommitError> {
         batch.check(Self::LIMITS)?;
-        let gone = || CommitError::Stopped("the store is closed".into());
-        let _place = self.places.acquire().await.map_err(|_| gone())?;
+        let gone = || CommitError::Closed;
+        let places = self.places.clone();
+        let place = places.acquire_owned().await.map_err(|_| gone())?;
         let (reply, answer) = oneshot::channel();
         self.requests
-            .send(Request::Commit { batch, reply })
+            .send(Request::Commit {
+                batch,
+                reply,
+                place,
+            })
             .map_err(|_| gone())?;
         // The writer answers everything that it takes, unless it panics outside of redb.
         answer
@@ -233,7 +240,7 @@ impl Kv for Redb {
 
     async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::CloseAndTell { done }).is_ok() {
+        if self.requests.send(Request::Close(Some(done))).is_ok() {
             // An error means that the writer has gone already.
             let _ = closed.await;
         }
@@ -257,8 +264,8 @@ impl Files {
         let database = self.database(Backend(file))?;
         let identity = self
             .identity(&database)
-            .map_err(|cause| self.corrupt(cause))?;
-        let revision = view::last_revision(&database).map_err(|cause| self.corrupt(cause))?;
+            .map_err(|cause| self.failed(cause))?;
+        let revision = view::last_revision(&database).map_err(|cause| self.failed(cause))?;
         if !has_journal && revision > Revision::ZERO {
             return Err(self.corrupt("the journal is missing"));
         }
@@ -281,7 +288,7 @@ impl Files {
         let database = self.database(Backend(Arc::new(shadow)))?;
         let identity = self
             .identity(&database)
-            .map_err(|cause| self.corrupt(cause))?;
+            .map_err(|cause| self.failed(cause))?;
         self.journal(&database, identity, Some(acknowledged))?;
         Ok(database)
     }
@@ -307,7 +314,7 @@ impl Files {
 
     /// The number that ties the journal to the file; a new file gets one.
     fn identity(&self, database: &redb::Database) -> Result<u64, redb::Error> {
-        let engine = Rows::new(ENGINE);
+        let engine = rows(ENGINE);
         let read = database.begin_read()?;
         match read.open_table(engine) {
             Ok(table) => {
@@ -346,6 +353,7 @@ impl Files {
             .map_err(|_| self.corrupt("its pages make no sense"))?
             .map_err(|cause| match cause {
                 RecoverError::Io(cause) => self.io("read", &path)(cause),
+                RecoverError::Redb(cause) => self.failed(cause),
                 cause => self.corrupt(cause),
             })?;
         Ok(journal)
@@ -363,6 +371,16 @@ impl Files {
         }
     }
 
+    /// What redb says of the disk is no damage.
+    fn failed(&self, cause: redb::Error) -> OpenError {
+        match cause {
+            redb::Error::Io(cause) => {
+                self.io("read or write", &self.root.join(DATABASE_FILE))(cause)
+            }
+            cause => self.corrupt(cause),
+        }
+    }
+
     fn corrupt(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenError {
         OpenError::Corrupt {
             path: self.root.clone(),
@@ -377,10 +395,6 @@ fn is_internal(table: &str) -> bool {
 }
 
 /// A redb table of a path.
-fn rows(path: &str) -> redb::TableDefinition<'_, &'static [u8], (u64, &'static [u8])> {
+fn rows(path: &str) -> redb::TableDefinition<'_, &'static [u8], Row> {
     redb::TableDefinition::new(path)
-}
-
-fn rows_of(table: &Table) -> redb::TableDefinition<'_, &'static [u8], (u64, &'static [u8])> {
-    rows(table.path())
 }

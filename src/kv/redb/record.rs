@@ -1,18 +1,19 @@
 //! Batches as the journal keeps them. Their guards have held, and are left out.
 
+use std::collections::HashMap;
+
 use crate::kv::{Batch, Op, Revision, Table};
 use crate::proto::storage as pb;
 
 /// Batches and the revisions that they were applied at.
 pub(super) fn encode(batches: &[(Revision, &Batch)]) -> pb::JournalRecord {
     let mut tables: Vec<&Table> = Vec::new();
+    let mut positions: HashMap<(&str, bool), u32> = HashMap::new();
     let mut position = |table| {
-        let known = tables.iter().position(|known| *known == table);
-        let position = known.unwrap_or_else(|| {
+        *positions.entry(identity(table)).or_insert_with(|| {
             tables.push(table);
-            tables.len() - 1
-        });
-        u32::try_from(position).expect("a batch has at most 65,536 operations")
+            u32::try_from(tables.len() - 1).expect("a group has less than 2^32 operations")
+        })
     };
     let mut encoded = Vec::with_capacity(batches.len());
     for (revision, batch) in batches {
@@ -42,6 +43,11 @@ pub(super) fn encode(batches: &[(Revision, &Batch)]) -> pb::JournalRecord {
         tables: tables.collect(),
         batches: encoded,
     }
+}
+
+/// Two handles of one path may differ in whether they are logged.
+fn identity(table: &Table) -> (&str, bool) {
+    (table.path(), table.is_logged())
 }
 
 /// `None` for a record that names a table that it does not list.

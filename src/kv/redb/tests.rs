@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::kv::{Guard, Key, Rows, Versioned};
+use crate::kv::{Guard, Key, Rows, Table, Versioned};
 
 /// A disk that can be told to fail.
 #[derive(Debug, Default)]
@@ -408,7 +408,7 @@ type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
 #[tokio::test]
 async fn a_damaged_or_foreign_file_is_refused_and_not_written() {
     let other = crashed().await;
-    let cases: [(&str, &str, Damage); 8] = [
+    let cases: [(&str, &str, Damage); 9] = [
         ("imagestore.redb", "garbage", &|bytes| bytes.fill(0xab)),
         ("imagestore.redb", "emptied", &Vec::clear),
         ("imagestore.redb", "cut short", &|bytes| {
@@ -427,6 +427,7 @@ async fn a_damaged_or_foreign_file_is_refused_and_not_written() {
         ("journal", "its first length flipped", &|bytes| {
             bytes[512 + 7] ^= 1
         }),
+        ("journal", "its magic flipped", &|bytes| bytes[0] ^= 1),
         ("journal", "its third record zeroed", &|bytes| {
             bytes[512 * 3..512 * 4].fill(0)
         }),
@@ -461,11 +462,15 @@ async fn a_missing_journal_is_refused_once_the_store_has_rows() {
     kv.commit(put("a", "v")).await.unwrap();
     kv.close().await;
     drop(kv);
-    fs::remove_file(dir.path().join("journal")).unwrap();
-    assert!(matches!(
-        Redb::open(dir.path(), Options::default()),
-        Err(OpenError::Corrupt { .. })
-    ));
+    let journal = dir.path().join("journal");
+    let refused = || {
+        let opened = Redb::open(dir.path(), Options::default());
+        matches!(opened, Err(OpenError::Corrupt { .. }))
+    };
+    damage(&journal, Vec::clear);
+    assert!(refused(), "an emptied one is missing too");
+    fs::remove_file(&journal).unwrap();
+    assert!(refused());
 }
 
 #[tokio::test]

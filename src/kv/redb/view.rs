@@ -9,10 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle};
 
-use super::{CHANGES, is_internal, rows, rows_of};
-use crate::kv::{Change, Key, ReadError, Revision, Rows, Snapshot, Table, Versioned, change};
+use super::{CHANGES, Row, is_internal, rows};
+use crate::kv::{
+    Change, Key, ReadError, Revision, Rows, Scanned, Snapshot, Table, Versioned, change,
+};
 
-type Open = redb::ReadOnlyTable<&'static [u8], (u64, &'static [u8])>;
+type Open = redb::ReadOnlyTable<&'static [u8], Row>;
 
 /// A frozen view. The tables it has opened stay open for the next reader.
 pub(super) struct View {
@@ -21,8 +23,7 @@ pub(super) struct View {
 
 struct Frozen {
     txn: redb::ReadTransaction,
-    /// `None` for a table that is not there.
-    open: RwLock<HashMap<Arc<str>, Option<Open>>>,
+    open: RwLock<HashMap<Arc<str>, Open>>,
     revision: Revision,
 }
 
@@ -36,18 +37,21 @@ pub(super) fn last_revision(database: &redb::Database) -> Result<Revision, redb:
 
 fn last_of(txn: &redb::ReadTransaction) -> Result<Revision, redb::Error> {
     match txn.open_table(rows(CHANGES)) {
-        Ok(log) => Ok(log
-            .last()?
-            .map_or(Revision::ZERO, |(row, _)| log_revision(row.value()))),
+        Ok(log) => match log.last()? {
+            Some((row, _)) => log_revision(row.value()),
+            None => Ok(Revision::ZERO),
+        },
         Err(redb::TableError::TableDoesNotExist(_)) => Ok(Revision::ZERO),
         Err(cause) => Err(cause.into()),
     }
 }
 
 /// The revision that a log row's key stands for: the last of the row's.
-pub(super) fn log_revision(row: &[u8]) -> Revision {
-    // Keys that are no revisions sort as the newest and are noticed by those who read their rows.
-    Revision(row.try_into().map_or(u64::MAX, u64::from_be_bytes))
+pub(super) fn log_revision(row: &[u8]) -> Result<Revision, redb::Error> {
+    let bytes = row
+        .try_into()
+        .map_err(|_| redb::Error::Corrupted("a key of the change log is no revision".to_owned()))?;
+    Ok(Revision(u64::from_be_bytes(bytes)))
 }
 
 impl View {
@@ -113,22 +117,23 @@ impl Frozen {
             // A panic under the lock is in redb's reading, and leaves the map as it was.
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(open) = open.get(table.path()) {
-                return open.as_ref().map(read).transpose();
+                return read(open).map(Some);
             }
         }
-        let opened = match self.txn.open_table(rows_of(table)) {
-            Ok(opened) => Some(opened),
-            Err(redb::TableError::TableDoesNotExist(_)) => None,
+        let opened = match self.txn.open_table(rows(table.path())) {
+            Ok(opened) => opened,
+            // Not remembered: there is no end of tables that are not there.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
             Err(cause) => return Err(cause.into()),
         };
-        let value = opened.as_ref().map(read).transpose();
+        let value = read(&opened)?;
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(table.path().into(), opened);
-        value
+        Ok(Some(value))
     }
 }
 
-fn versioned(row: &redb::AccessGuard<'_, (u64, &'static [u8])>) -> Versioned {
+fn versioned(row: &redb::AccessGuard<'_, Row>) -> Versioned {
     let (revision, value) = row.value();
     Versioned {
         revision: Revision(revision),
@@ -165,23 +170,25 @@ impl Snapshot for View {
             .await
     }
 
-    async fn scan(&self, rows: &Rows, limit: usize) -> Result<Vec<(Bytes, Versioned)>, ReadError> {
+    async fn scan(&self, rows: &Rows, limit: usize) -> Result<Scanned, ReadError> {
+        let nothing = Scanned {
+            is_end: true,
+            ..Scanned::default()
+        };
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(nothing);
         }
         let rows = rows.clone();
         self.read(limit, move |frozen| {
             let found = frozen.with(&rows.table, |table| {
                 let range = table.range::<&[u8]>((bound(&rows.from), bound(&rows.to)))?;
-                range
-                    .take(limit)
-                    .map(|found| {
-                        let (row, value) = found?;
-                        Ok((Bytes::copy_from_slice(row.value()), versioned(&value)))
-                    })
-                    .collect::<Result<Vec<_>, redb::Error>>()
+                let copied = range.map(|found| {
+                    let (row, value) = found?;
+                    Ok((Bytes::copy_from_slice(row.value()), versioned(&value)))
+                });
+                Scanned::take(copied, limit)
             })?;
-            Ok(found.unwrap_or_default())
+            Ok(found.unwrap_or(nothing))
         })
         .await
     }

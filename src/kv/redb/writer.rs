@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use redb::ReadableDatabase;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::apply::{self, Group, Known};
 use super::journal::Journal;
@@ -17,9 +17,23 @@ use crate::kv::{Batch, CommitError, Revision};
 
 /// What the writer is asked for.
 pub(super) enum Request {
-    Commit { batch: Batch, reply: Reply },
-    Close,
-    CloseAndTell { done: oneshot::Sender<()> },
+    Commit {
+        batch: Batch,
+        reply: Reply,
+        /// Given back when the writer is done with it, whether or not the caller still waits.
+        place: OwnedSemaphorePermit,
+    },
+    Close(Option<Told>),
+}
+
+/// Hears that the files are closed and unlocked.
+pub(super) type Told = oneshot::Sender<()>;
+
+/// A batch that waits to be committed.
+struct Pending {
+    batch: Batch,
+    reply: Reply,
+    _place: OwnedSemaphorePermit,
 }
 
 type Reply = oneshot::Sender<Result<Revision, CommitError>>;
@@ -108,7 +122,7 @@ impl Writer {
             txn.abort()?;
             Ok((known, view::last_revision(&database)?))
         };
-        let (known, revision) = look().map_err(|cause| files.corrupt(cause))?;
+        let (known, revision) = look().map_err(|cause| files.failed(cause))?;
         let path = files.root.join(DATABASE_FILE);
         let disk = (files.options.medium)(&path).map_err(files.io("open", &path))?;
         let has_trash = known.iter().any(|path| path.starts_with(super::TRASH));
@@ -127,37 +141,32 @@ impl Writer {
         })
     }
 
-    /// Serves until it is asked to close, or nobody is left to ask.
-    pub fn run(mut self, requests: &Receiver<Request>) {
+    /// Serves until it is asked to close, or nobody is left to ask. Returns who wants to hear of it.
+    pub fn run(mut self, requests: &Receiver<Request>) -> Option<Told> {
         let mut group = Vec::with_capacity(GROUP);
-        let mut closing = None;
         loop {
-            match self.next(requests) {
-                Next::Request(request) => take(request, &mut group, &mut closing),
+            let mut closing = match self.next(requests) {
+                Next::Request(request) => take(request, &mut group),
                 Next::Idle => {
                     self.tidy();
                     continue;
                 }
-                Next::Gone => closing = Some(None),
-            }
+                Next::Gone => Some(None),
+            };
             while group.len() < GROUP && closing.is_none() {
                 let Ok(request) = self.beside(requests, group.len()) else {
                     break;
                 };
-                take(request, &mut group, &mut closing);
+                closing = take(request, &mut group);
             }
             self.last_group = group.len();
             if !group.is_empty() {
-                self.commit(std::mem::take(&mut group));
+                self.commit(&mut group);
             }
-            if let Some(done) = closing.take() {
+            if let Some(told) = closing {
                 self.close();
-                if let Some(done) = done {
-                    // Whoever asked may have stopped waiting.
-                    let _ = done.send(());
-                }
                 refuse_the_rest(requests);
-                return;
+                return told;
             }
         }
     }
@@ -188,9 +197,13 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: Vec<(Batch, Reply)>) {
+    /// Commits a group and answers all that are in it.
+    fn commit(&mut self, group: &mut Vec<Pending>) {
         let is_full = self.is_full();
-        let bytes = group.iter().map(|(batch, _)| record::bytes(batch)).sum();
+        let bytes = group
+            .iter()
+            .map(|pending| record::bytes(&pending.batch))
+            .sum();
         if let State::Writing(open) = &self.state
             && !open.journal.has_room(bytes)
         {
@@ -202,12 +215,17 @@ impl Writer {
                 let why = why.clone();
                 return answer_all(group, || CommitError::Stopped(why.clone()));
             }
-            State::Closed => {
-                return answer_all(group, || CommitError::Stopped("the store is closed".into()));
-            }
+            State::Closed => return answer_all(group, || CommitError::Closed),
         };
+        let mut is_unsure = false;
         let committed = catch_unwind(AssertUnwindSafe(|| {
-            open.commit(&self.files, self.revision, &group, is_full.as_ref())
+            open.commit(
+                &self.files,
+                self.revision,
+                group,
+                is_full.as_ref(),
+                &mut is_unsure,
+            )
         }));
         match committed.unwrap_or(Err(Failure::Panicked)) {
             Ok(Committed { outcomes, view }) => {
@@ -215,15 +233,18 @@ impl Writer {
                     self.revision = crate::kv::Snapshot::revision(&view);
                     self.shared.view.store(Arc::new(view));
                 }
-                for ((_, reply), outcome) in group.into_iter().zip(outcomes) {
+                for (pending, outcome) in group.drain(..).zip(outcomes) {
                     // The caller may have gone; its write stands.
-                    let _ = reply.send(outcome);
+                    let _ = pending.reply.send(outcome);
                 }
             }
             Err(failure) => {
                 let why: Arc<str> = failure.to_string().into();
                 self.stop(&why);
-                answer_all(group, || CommitError::OutcomeUnknown(why.clone()));
+                answer_all(group, || match is_unsure {
+                    true => CommitError::OutcomeUnknown(why.clone()),
+                    false => CommitError::Stopped(why.clone()),
+                });
             }
         }
     }
@@ -301,19 +322,21 @@ struct Committed {
 }
 
 impl Open {
-    /// Commits what of a group can be committed, with one sync.
+    /// Commits what of a group can be committed, with one sync. After an error nothing was, unless
+    /// `is_unsure` says that it may be.
     fn commit(
         &mut self,
         files: &Files,
         revision: Revision,
-        group: &[(Batch, Reply)],
+        group: &[Pending],
         full: Option<&CommitError>,
+        is_unsure: &mut bool,
     ) -> Result<Committed, Failure> {
         let mut txn = self.database.begin_write()?;
         let mut outcomes = Vec::with_capacity(group.len());
         let mut decided = Vec::with_capacity(group.len());
         let mut applied = Group::new(&txn, &mut self.known, revision);
-        for (batch, _) in group {
+        for Pending { batch, .. } in group {
             if let Some(full) = full.filter(|_| !batch.is_freeing_space()) {
                 outcomes.push(Err(full.clone()));
                 continue;
@@ -340,6 +363,7 @@ impl Open {
             self.has_trash = applied.empty_trash(TRASH_ROWS_BESIDE)?;
         }
         let revision = applied.finish(&files.options)?;
+        *is_unsure = true;
         self.journal.append(&decided)?;
         txn.set_durability(redb::Durability::None)?;
         txn.commit()?;
@@ -369,23 +393,29 @@ impl Open {
     }
 }
 
-/// Sorts a request into the group, or notes that the writer shall close.
-fn take(
-    request: Request,
-    group: &mut Vec<(Batch, Reply)>,
-    closing: &mut Option<Option<oneshot::Sender<()>>>,
-) {
+/// Sorts a request into the group; or it asks the writer to close.
+fn take(request: Request, group: &mut Vec<Pending>) -> Option<Option<Told>> {
     match request {
-        Request::Commit { batch, reply } => group.push((batch, reply)),
-        Request::Close => *closing = Some(None),
-        Request::CloseAndTell { done } => *closing = Some(Some(done)),
+        Request::Commit {
+            batch,
+            reply,
+            place,
+        } => {
+            group.push(Pending {
+                batch,
+                reply,
+                _place: place,
+            });
+            None
+        }
+        Request::Close(told) => Some(told),
     }
 }
 
-fn answer_all(group: Vec<(Batch, Reply)>, error: impl Fn() -> CommitError) {
-    for (_, reply) in group {
+fn answer_all(group: &mut Vec<Pending>, error: impl Fn() -> CommitError) {
+    for pending in group.drain(..) {
         // The caller may have gone.
-        let _ = reply.send(Err(error()));
+        let _ = pending.reply.send(Err(error()));
     }
 }
 
@@ -394,12 +424,12 @@ fn refuse_the_rest(requests: &Receiver<Request>) {
     while let Ok(request) = requests.try_recv() {
         match request {
             Request::Commit { reply, .. } => {
-                let _ = reply.send(Err(CommitError::Stopped("the store is closed".into())));
+                let _ = reply.send(Err(CommitError::Closed));
             }
-            Request::Close => {}
-            Request::CloseAndTell { done } => {
-                let _ = done.send(());
+            Request::Close(Some(told)) => {
+                let _ = told.send(());
             }
+            Request::Close(None) => {}
         }
     }
 }

@@ -5,12 +5,11 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
-use tracing::{Span, field};
+use tracing::Span;
 
 use super::wire::{self, QueryFields};
-use super::{namespace, scope};
+use super::{at, namespace, scope};
 use crate::domain::{ImageName, Invalid};
-use crate::kv::Revision;
 use crate::proto::v1 as pb;
 use crate::service::status::refused;
 use crate::store::{DeleteImage, ImageQuery, PutImage, Store};
@@ -32,11 +31,6 @@ fn name(text: &str, field: &'static str) -> Result<ImageName, Invalid> {
     let name: ImageName = text.parse().map_err(|e: Invalid| e.at(field))?;
     Span::current().record("name", name.as_str());
     Ok(name)
-}
-
-fn at(revision: Revision) -> u64 {
-    Span::current().record("revision", field::display(revision));
-    revision.0
 }
 
 fn put(

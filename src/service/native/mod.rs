@@ -6,8 +6,10 @@ mod store;
 mod wire;
 
 use tonic::metadata::MetadataMap;
+use tracing::{Span, field};
 
 use crate::domain::{Invalid, Namespace};
+use crate::kv::Revision;
 use crate::proto::v1::images_server::ImagesServer;
 use crate::proto::v1::namespaces_server::NamespacesServer;
 use crate::proto::v1::store_server::StoreServer;
@@ -37,24 +39,29 @@ const NAMESPACE_HEADER: &str = "containerd-namespace";
 
 /// The one namespace that a request is about.
 fn namespace(field: &str, metadata: &MetadataMap) -> Result<Namespace, Invalid> {
-    let asked = asked(field, metadata)?;
-    if asked == "-" {
-        return Err(Invalid::new(
+    match scope(field, metadata)? {
+        Scope::One(namespace) => Ok(namespace),
+        Scope::All => Err(Invalid::new(
             "namespace",
             "must name one namespace here, not `-`",
-        ));
+        )),
     }
-    let namespace: Namespace = asked.parse()?;
-    tracing::Span::current().record("namespace", namespace.as_str());
-    Ok(namespace)
 }
 
 /// The namespaces that a request is about.
 fn scope(field: &str, metadata: &MetadataMap) -> Result<Scope, Invalid> {
-    match asked(field, metadata)? {
+    let asked = asked(field, metadata)?;
+    Span::current().record("namespace", asked);
+    match asked {
         "-" => Ok(Scope::All),
-        _ => namespace(field, metadata).map(Scope::One),
+        name => Ok(Scope::One(name.parse()?)),
     }
+}
+
+/// Notes the revision that an answer holds at.
+fn at(revision: Revision) -> u64 {
+    Span::current().record("revision", field::display(revision));
+    revision.0
 }
 
 fn asked<'a>(field: &'a str, metadata: &'a MetadataMap) -> Result<&'a str, Invalid> {

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::wire;
+use super::{at, wire};
 use crate::domain::{Invalid, Namespace};
 use crate::proto::v1 as pb;
 use crate::service::status::refused;
@@ -60,7 +60,7 @@ impl pb::namespaces_server::Namespaces for Service {
             namespace: Some(wire::namespace_message(put.value.entry)),
             changed: put.value.changed,
             created: put.value.created,
-            revision: put.revision.0,
+            revision: at(put.revision),
         }))
     }
 
@@ -72,7 +72,7 @@ impl pb::namespaces_server::Namespaces for Service {
         let entry = self.store.namespaces().get(&name).await?;
         Ok(Response::new(pb::GetNamespaceResponse {
             namespace: Some(wire::namespace_message(entry.value)),
-            revision: entry.revision.0,
+            revision: at(entry.revision),
         }))
     }
 
@@ -94,7 +94,7 @@ impl pb::namespaces_server::Namespaces for Service {
                 .map(wire::namespace_message)
                 .collect(),
             next_page_token: page.next_token,
-            revision: page.revision.0,
+            revision: at(page.revision),
         }))
     }
 
@@ -106,7 +106,7 @@ impl pb::namespaces_server::Namespaces for Service {
         let deleted = self.store.namespaces().delete(&request).await?;
         Ok(Response::new(pb::DeleteNamespaceResponse {
             namespace: Some(wire::namespace_message(deleted.value)),
-            revision: deleted.revision.0,
+            revision: at(deleted.revision),
         }))
     }
 }
