@@ -47,6 +47,9 @@ struct Rows {
     with_namespace: bool,
     whole_digests: bool,
     now: Timestamp,
+    /// Images found by digest come by digest.
+    in_order: bool,
+    last: (String, String),
 }
 
 impl Ls {
@@ -128,7 +131,12 @@ impl Listing {
         match self {
             Self::Names(mut stdout) => stdout.flush(),
             Self::Values { values, .. } => values.end(),
-            Self::Rows(rows) => output::text(&rows.table.to_string()),
+            Self::Rows(mut rows) => {
+                if !rows.in_order {
+                    rows.table.sort();
+                }
+                output::text(&rows.table.to_string())
+            }
         }
     }
 }
@@ -150,10 +158,15 @@ impl Rows {
             with_namespace,
             whole_digests,
             now,
+            in_order: true,
+            last: <(String, String)>::default(),
         }
     }
 
     fn push(&mut self, image: &Image) {
+        let this = (image.namespace.clone(), image.name.clone());
+        self.in_order &= self.last <= this;
+        self.last = this;
         let (repository, tag) = repository_and_tag(&image.name);
         let target = image.target.as_ref();
         let digest = target.map_or("", |target| &target.digest);

@@ -47,6 +47,11 @@ impl Table {
     pub fn push<'a>(&mut self, row: impl IntoIterator<Item = &'a str>) {
         self.rows.push(row.into_iter().map(printable).collect());
     }
+
+    /// Puts the rows in the order of their cells.
+    pub fn sort(&mut self) {
+        self.rows[1..].sort();
+    }
 }
 
 impl fmt::Display for Table {

@@ -32,7 +32,7 @@ pub enum ImageEdit {
 }
 
 /// A path of an image's update mask. A key goes to the end of the path, dots included.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ImagePath {
     All,
     Target,
@@ -51,7 +51,7 @@ pub enum NamespaceChange {
 }
 
 /// A path of a namespace's update mask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NamespacePath {
     All,
     Label(String),
@@ -101,21 +101,19 @@ impl ImageChange {
         let Some(mut target) = target else {
             return Ok(None);
         };
+        let mut annotations = target.annotations().clone();
         for edit in edits {
             match edit {
-                ImageEdit::Target(new) => target = new.clone(),
-                ImageEdit::Annotations(new) => {
-                    let edited = target.with_annotations(new.clone());
-                    target = edited.map_err(|e| e.within("image.target"))?;
+                ImageEdit::Target(new) => {
+                    target = new.clone();
+                    annotations = target.annotations().clone();
                 }
-                ImageEdit::Annotation(key, value) => {
-                    let mut annotations = target.annotations().clone();
-                    match value {
-                        Some(value) => annotations.insert(key.clone(), value.clone()),
-                        None => annotations.remove(key),
-                    };
-                    let edited = target.with_annotations(annotations);
-                    target = edited.map_err(|e| e.within("image.target"))?;
+                ImageEdit::Annotations(new) => annotations = new.clone(),
+                ImageEdit::Annotation(key, Some(value)) => {
+                    annotations.insert(key.clone(), value.clone());
+                }
+                ImageEdit::Annotation(key, None) => {
+                    annotations.remove(key);
                 }
                 ImageEdit::Labels(new) => labels = new.clone(),
                 ImageEdit::Label(key, value) => {
@@ -124,7 +122,11 @@ impl ImageChange {
                 }
             }
         }
-        Ok(Some((target, labels)))
+        let target = target.with_annotations(annotations);
+        Ok(Some((
+            target.map_err(|e| e.within("image.target"))?,
+            labels,
+        )))
     }
 }
 
@@ -157,13 +159,19 @@ impl ImagePath {
                 _ => Err(Invalid::new(
                     "update_mask",
                     format!(
-                        "has {path:?}; it may have `target`, `target.annotations`, \
-                         `target.annotations.KEY`, `labels`, `labels.KEY` or `*`"
+                        "has {:?}; it may have `target`, `target.annotations`, \
+                         `target.annotations.KEY`, `labels`, `labels.KEY` or `*`",
+                        shown(path)
                     ),
                 )),
             },
         }
     }
+}
+
+/// The beginning of a text that a complaint repeats.
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 // === impl NamespaceChange ===
@@ -209,7 +217,10 @@ impl NamespacePath {
             (_, Some(key)) if !key.is_empty() => Ok(Self::Label(key.to_owned())),
             _ => Err(Invalid::new(
                 "update_mask",
-                format!("has {path:?}; it may have `labels`, `labels.KEY` or `*`"),
+                format!(
+                    "has {:?}; it may have `labels`, `labels.KEY` or `*`",
+                    shown(path)
+                ),
             )),
         }
     }

@@ -4,7 +4,6 @@ use std::env;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,13 +13,14 @@ use tokio::net::{UnixListener, UnixStream};
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    Tcp(SocketAddr),
+    /// `HOST:PORT`, as it was written.
+    Tcp(String),
     Unix(PathBuf),
 }
 
 /// A text that is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no address; write tcp://HOST:PORT, with an IP address as HOST, or unix:///PATH")]
+#[error("{0:?} is no address; write tcp://HOST:PORT or unix:///PATH")]
 pub struct ParseListenError(String);
 
 impl FromStr for Listen {
@@ -37,11 +37,12 @@ impl FromStr for Listen {
             };
         }
         let address = text.strip_prefix("tcp://").ok_or_else(refused)?;
-        let address = match address.strip_prefix("localhost:") {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => address.to_owned(),
-        };
-        address.parse().map(Self::Tcp).map_err(|_| refused())
+        let (host, port) = address.rsplit_once(':').ok_or_else(refused)?;
+        let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+        if host.is_empty() || is_bare_v6 || port.parse::<u16>().is_err() {
+            return Err(refused());
+        }
+        Ok(Self::Tcp(address.to_owned()))
     }
 }
 
@@ -72,7 +73,7 @@ pub fn default_addresses() -> Vec<Listen> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .map(|path| Listen::Unix(path.join("imagestore/imagestore.sock")));
-    let loopback = Listen::Tcp((Ipv4Addr::LOCALHOST, PORT).into());
+    let loopback = Listen::Tcp(format!("127.0.0.1:{PORT}"));
     socket.into_iter().chain([loopback]).collect()
 }
 
@@ -101,11 +102,21 @@ pub(super) async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
             .mode(0o755)
             .create(folder)?;
     }
-    if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file of that name which is no socket; choose another address with --listen",
+            ));
         }
-        fs::remove_file(path)?;
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?
+            }
+            // Somebody is there, even if too busy to answer.
+            Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        },
+        Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -125,15 +136,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "tcp://localhost:1".parse::<Listen>().unwrap().to_string(),
-            "tcp://127.0.0.1:1"
-        );
         for bad in [
             "",
             "127.0.0.1:1",
             "tcp://127.0.0.1",
-            "tcp://host:1",
+            "tcp://:1",
+            "tcp://::1:1",
+            "tcp://a:65536",
             "unix://relative",
             "unix://",
             "http://a:1",

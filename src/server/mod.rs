@@ -117,9 +117,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         };
         match &address {
             Listen::Tcp(tcp) => {
-                let listener = TcpListener::bind(tcp).await.map_err(failed)?;
+                let listener = TcpListener::bind(tcp.as_str()).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
-                tracing::info!(address = %Listen::Tcp(bound), "listening");
+                tracing::info!(address = %Listen::Tcp(bound.to_string()), "listening");
                 let incoming = TcpListenerStream::new(listener);
                 listeners.spawn(server.serve_with_incoming_shutdown(incoming, drained));
             }

@@ -11,8 +11,8 @@ use crate::kv::{Rows, Table};
 
 /// Which records, in which namespaces.
 ///
-/// They come by namespace, then by the bytes of their names; with
-/// [`DigestQuery::StartsWith`] by namespace, digest and name.
+/// They come by namespace, then by the bytes of their names; with [`DigestQuery::StartsWith`], or with
+/// filters that all ask for digests, by namespace, digest and name.
 #[derive(Clone, Debug)]
 pub struct ImageQuery {
     pub(super) scope: Scope,
@@ -143,12 +143,8 @@ impl ImageQuery {
     fn access_by_filter(&self) -> Access {
         let whole = || Access::Names(vec![Range::starting_with(self.name_prefix.as_bytes())]);
         let hints = self.filter.hints();
-        if let [Hint::Digest(digest)] = &hints[..] {
-            // What is no digest is no image's digest either.
-            return Access::Digests(match digest.parse::<Digest>() {
-                Ok(digest) => vec![Range::starting_with(schema::digest_part(&digest))],
-                Err(_) => Vec::new(),
-            });
+        if let Some(ranges) = digest_ranges(&hints) {
+            return Access::Digests(ranges);
         }
         let ranges: Option<Vec<Range>> = hints
             .into_iter()
@@ -193,6 +189,34 @@ impl ImageQuery {
         }
         kept
     }
+}
+
+/// The ranges of the index that hold what the hints ask for, if all of them ask for digests: in order,
+/// without overlaps.
+fn digest_ranges(hints: &[Hint]) -> Option<Vec<Range>> {
+    let mut wanted: Vec<(Digest, Digest)> = Vec::new();
+    for hint in hints {
+        match hint {
+            // What is no digest is no image's digest either.
+            Hint::Digest(text) => wanted.extend(text.parse().ok().map(|digest| (digest, digest))),
+            Hint::DigestPrefix(text) => wanted.extend(text.parse::<DigestPrefix>().ok()?.ranges()),
+            Hint::All | Hint::Name(_) | Hint::NamePrefix(_) => return None,
+        }
+    }
+    wanted.sort();
+    let mut merged: Vec<(Digest, Digest)> = Vec::new();
+    for (first, last) in wanted {
+        match merged.last_mut() {
+            Some((_, end)) if first <= *end => *end = last.max(*end),
+            _ => merged.push((first, last)),
+        }
+    }
+    let range = |(first, last): (Digest, Digest)| Range {
+        from: schema::digest_part(&first),
+        through: schema::digest_part(&last),
+        exact: false,
+    };
+    (!hints.is_empty()).then(|| merged.into_iter().map(range).collect())
 }
 
 impl Range {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::coop;
 
 use super::namespaces::Namespaces;
 use super::{Store, StoreId, schema};
@@ -33,30 +34,56 @@ pub struct Status {
     pub engine: &'static str,
 }
 
+/// What is counted in the tables.
+#[derive(Default)]
+struct Counts {
+    revision: Revision,
+    oldest_revision: Revision,
+    namespaces: u64,
+    images: u64,
+    tables: u64,
+}
+
 impl Store {
     /// Costs a look at each namespace's tables, and none at their rows.
     pub async fn status(&self) -> Result<Status, Error> {
         let disk = self.inner.kv.disk();
+        let stopped = self.stopped().borrow().clone();
+        let counts = match self.counts().await {
+            // What cannot be counted is no reason not to say why.
+            Err(_) if stopped.is_some() => Counts::default(),
+            counts => counts?,
+        };
+        Ok(Status {
+            id: self.id(),
+            schema_version: schema::VERSION,
+            revision: counts.revision,
+            oldest_revision: counts.oldest_revision,
+            namespaces: counts.namespaces,
+            images: counts.images,
+            tables: counts.tables,
+            size_bytes: disk.size_bytes,
+            free_bytes: disk.free_bytes,
+            stopped,
+            opened_at: self.inner.opened_at,
+            engine: disk.engine,
+        })
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
         let snapshot = self.snapshot().await?;
         let names = Namespaces::names(&*snapshot).await?;
         let mut images = 0;
         for name in &names {
-            tokio::task::coop::consume_budget().await;
+            coop::consume_budget().await;
             images += snapshot.count(&schema::images(name)).await?;
         }
-        Ok(Status {
-            id: self.id(),
-            schema_version: schema::VERSION,
+        Ok(Counts {
             revision: snapshot.revision(),
             oldest_revision: snapshot.oldest_change().await?,
             namespaces: names.len() as u64,
             images,
             tables: snapshot.tables("").await?.len() as u64,
-            size_bytes: disk.size_bytes,
-            free_bytes: disk.free_bytes,
-            stopped: self.stopped().borrow().clone(),
-            opened_at: self.inner.opened_at,
-            engine: disk.engine,
         })
     }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use super::page::MAX_BYTES;
@@ -21,6 +21,8 @@ use crate::kv::Revision;
 #[derive(Debug)]
 pub struct ImageStream {
     chunks: mpsc::Receiver<Result<ImageChunk, Error>>,
+    /// One of the long reads that may be open, until the reader is done.
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Some of the images; at most 1 MiB of them as messages.
@@ -61,7 +63,6 @@ pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStre
             () = closing.cancelled() => Ok(Err(Error::Closed)),
         };
         // The snapshot has gone with the walk; only the message may still wait for a reader.
-        drop(permit);
         let failure = match produced {
             Ok(Ok(())) => return,
             Ok(Err(failure)) => failure,
@@ -75,7 +76,10 @@ pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStre
             () = closing.cancelled() => {}
         }
     });
-    Ok(ImageStream { chunks })
+    Ok(ImageStream {
+        chunks,
+        _permit: permit,
+    })
 }
 
 /// Sends all that the walk finds; returns early when nobody reads any more.

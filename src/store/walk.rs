@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::coop;
+use tokio::task::{self, coop};
 
 use super::query::{Access, ImageQuery, Range, Scope};
 use super::{Stored, images, schema};
@@ -116,8 +116,13 @@ impl Walk {
             };
             rows.iter().map(named).collect::<Result<_, Error>>()?
         };
+        let is_costly = self.query.filter().is_costly();
         let mut passed = Vec::with_capacity(rows.len());
         for ((row, _), found) in rows.into_iter().zip(images) {
+            if is_costly {
+                // Lets others have the thread, and deadlines be kept, between two matches.
+                task::yield_now().await;
+            }
             let image = match found {
                 Some((name, value)) => self.weigh(&namespace, &name, value)?,
                 None => None,
@@ -192,6 +197,10 @@ impl Walk {
         } else {
             schema::images(&namespace)
         };
+        if range == 0 && past.is_none() && self.snapshot.count(&table).await? == 0 {
+            self.at = past_all_of(namespace.clone(), self.ranges.len());
+            return Ok(Some((namespace, Vec::new())));
+        }
         let mut wanted = wanted.rows(table);
         if let Some(row) = &past {
             wanted = wanted.after(row.clone());

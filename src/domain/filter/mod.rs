@@ -158,6 +158,12 @@ impl Filter {
                 .any(|selectors| selectors.iter().all(|selector| selector.matches(subject)))
     }
 
+    /// Whether a match may take long: a regular expression costs its length times the text's.
+    pub fn is_costly(&self) -> bool {
+        let mut selectors = self.alternatives.iter().flatten();
+        selectors.any(|selector| matches!(selector.test, selector::Test::Matches(_)))
+    }
+
     /// Whether every record matches, whatever it holds.
     pub fn is_all(&self) -> bool {
         self.all

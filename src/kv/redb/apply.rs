@@ -23,6 +23,8 @@ pub(super) struct Group<'t> {
     open: HashMap<Arc<str>, Open<'t>>,
     revision: Revision,
     changes: Vec<Change>,
+    /// Whether an empty table was dropped, which changes the file and nothing that one can see.
+    has_dropped: bool,
 }
 
 /// The paths of all tables.
@@ -42,7 +44,12 @@ impl<'t> Group<'t> {
             open: HashMap::new(),
             revision,
             changes: Vec::new(),
+            has_dropped: false,
         }
+    }
+
+    pub fn has_dropped(&self) -> bool {
+        self.has_dropped
     }
 
     pub fn revision(&self) -> Revision {
@@ -197,10 +204,13 @@ impl<'t> Group<'t> {
             return Ok(None);
         };
         let len = open.len()?;
+        self.open.remove(table.path());
         if len == 0 {
+            self.txn.delete_table(rows(table.path()))?;
+            self.known.remove(table.path());
+            self.has_dropped = true;
             return Ok(None);
         }
-        self.open.remove(table.path());
         let aside: Arc<str> = format!("{TRASH}{:020}/{table}", revision.0).into();
         self.txn.rename_table(rows(table.path()), rows(&aside))?;
         self.known.remove(table.path());

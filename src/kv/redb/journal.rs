@@ -2,7 +2,8 @@
 //! over and over.
 //!
 //! ```text
-//! 0     head, padded to 512 bytes: magic, then the identity of the database it belongs to
+//! 0     head, padded to 512 bytes: magic, identity of the database it belongs to u64, size of the file
+//!       as it was made u64
 //! 512   records, each padded to 512 bytes: checksum u32, length u32, first revision u64, body
 //! ```
 //!
@@ -37,8 +38,12 @@ pub(super) struct Journal {
 pub(super) enum RecoverError {
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("the journal does not begin as one")]
+    Headless,
     #[error("the journal belongs to another database")]
     Foreign,
+    #[error("the journal has {bytes} bytes, and was made with {capacity}")]
+    Cut { bytes: usize, capacity: u64 },
     #[error("the journal lacks revisions between {have} and {next}")]
     Gap { have: Revision, next: Revision },
     #[error("the journal is damaged after revision {after}, before revision {next}")]
@@ -53,6 +58,9 @@ pub(super) enum RecoverError {
 
 const BLOCK: u64 = 512;
 const MAGIC: [u8; 8] = *b"imgstjn1";
+/// Magic, identity, capacity.
+const HEAD: usize = 24;
+/// Checksum, length, first revision.
 const HEADER: usize = 16;
 
 /// The header of a record.
@@ -117,10 +125,34 @@ impl Journal {
         Ok(())
     }
 
-    /// The batches that a database at revision `have` lacks, in order.
+    /// Makes the file, filled with zeros, and syncs it.
+    pub fn create(&self) -> io::Result<()> {
+        let mut zeros = vec![
+            0;
+            usize::try_from(self.capacity)
+                .unwrap_or(1 << 20)
+                .min(1 << 20)
+        ];
+        self.medium.set_len(0)?;
+        let mut at = 0;
+        while at < self.capacity {
+            let part = (self.capacity - at).min(zeros.len() as u64);
+            zeros.truncate(usize::try_from(part).expect("no more than there are"));
+            self.medium.write(at, &zeros)?;
+            at += part;
+        }
+        let mut head = MAGIC.to_vec();
+        head.extend_from_slice(&self.identity.to_be_bytes());
+        head.extend_from_slice(&self.capacity.to_be_bytes());
+        self.medium.write(0, &head)?;
+        self.medium.sync()
+    }
+
+    /// The batches that a database at revision `have` lacks, in order. Refuses a file that is not as
+    /// [`Journal::create`] made it and [`Journal::append`] left it.
     ///
-    /// With `renew`, an unfinished file is made anew, and what was read is written and synced again:
-    /// a sync that failed before a crash may have left it in memory only.
+    /// With `renew`, what was read is written and synced again: a sync that failed before a crash may
+    /// have left it in memory only.
     pub fn recover(
         &mut self,
         mut have: Revision,
@@ -128,22 +160,19 @@ impl Journal {
     ) -> Result<Vec<(Revision, Batch)>, RecoverError> {
         let bytes = self.read_all()?;
         let mut lacking = Vec::new();
-        if bytes.len() < BLOCK as usize || bytes[..8] != MAGIC {
-            // Never finished, if nothing was ever committed: it is filled before the first record.
-            let lost = self.newer_than(have, &bytes);
-            if lost.is_some() || have > Revision::ZERO {
-                return Err(RecoverError::Damaged {
-                    after: have,
-                    next: lost.unwrap_or(have.next()),
-                });
-            }
-            if renew {
-                self.create()?;
-            }
-            return Ok(lacking);
-        }
-        if bytes[8..16] != self.identity.to_be_bytes() {
+        let Some((identity, capacity)) = head(&bytes) else {
+            return Err(RecoverError::Headless);
+        };
+        if identity != self.identity {
             return Err(RecoverError::Foreign);
+        }
+        // As it was made, whatever would be chosen today.
+        self.capacity = capacity;
+        if (bytes.len() as u64) < capacity {
+            return Err(RecoverError::Cut {
+                bytes: bytes.len(),
+                capacity,
+            });
         }
         let mut next: Option<Revision> = None;
         while let Some((header, body)) = self.record_at(&bytes, self.end) {
@@ -183,7 +212,7 @@ impl Journal {
             self.end = BLOCK;
         }
         if renew && !self.is_empty() {
-            // A file that was cut within the last record's padding is shorter.
+            // A file that grew and was cut within the last record's padding is shorter.
             let end = usize::try_from(self.end).map_or(bytes.len(), |end| end.min(bytes.len()));
             self.medium.write(0, &bytes[..end])?;
             self.medium.sync()?;
@@ -197,28 +226,6 @@ impl Journal {
         let mut bytes = vec![0; len];
         self.medium.read(0, &mut bytes)?;
         Ok(bytes)
-    }
-
-    fn create(&self) -> io::Result<()> {
-        let mut zeros = vec![
-            0;
-            usize::try_from(self.capacity)
-                .unwrap_or(1 << 20)
-                .min(1 << 20)
-        ];
-        self.medium.set_len(0)?;
-        let mut at = 0;
-        while at < self.capacity {
-            let part = (self.capacity - at).min(zeros.len() as u64);
-            zeros.truncate(usize::try_from(part).expect("no more than there are"));
-            self.medium.write(at, &zeros)?;
-            at += part;
-        }
-        self.medium.sync()?;
-        let mut head = MAGIC.to_vec();
-        head.extend_from_slice(&self.identity.to_be_bytes());
-        self.medium.write(0, &head)?;
-        self.medium.sync()
     }
 
     /// The first revision of a whole record further on that the database does not have.
@@ -246,6 +253,13 @@ impl Journal {
         checksum.update(covered);
         checksum.finalize()
     }
+}
+
+/// The identity and the capacity that a file begins with.
+fn head(bytes: &[u8]) -> Option<(u64, u64)> {
+    let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+    let head = bytes.get(..HEAD)?.strip_prefix(&MAGIC)?;
+    Some((number(&head[..8])?, number(&head[8..])?))
 }
 
 /// Memory that is kept for the next record.

@@ -2,9 +2,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::super::OpenError;
+use super::medium::NO_LINKS;
 
 /// Held while the store is open; the system lets go of it when the process ends, however it ends.
 ///
@@ -27,6 +29,8 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
+            .custom_flags(NO_LINKS)
             .open(&path)
             .map_err(io)?;
         match file.try_lock() {

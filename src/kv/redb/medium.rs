@@ -28,6 +28,9 @@ pub trait Medium: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct FileMedium(File);
 
+/// What is not followed: a link in the store's folder could lead to anybody's file.
+pub(super) const NO_LINKS: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
 impl FileMedium {
     /// Opens, or creates.
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -37,7 +40,8 @@ impl FileMedium {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o600);
+            .mode(0o600)
+            .custom_flags(NO_LINKS);
         Ok(Self(options.open(path)?))
     }
 }

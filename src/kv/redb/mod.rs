@@ -24,6 +24,7 @@ mod writer;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -57,6 +58,9 @@ const ENGINE: &str = "engine";
 /// The row of [`ENGINE`] that says which journal belongs to the file.
 const JOURNAL_IDENTITY: &[u8] = b"journal";
 
+/// The row of [`ENGINE`] that says that the journal was made, before anything was committed.
+const JOURNAL_MADE: &[u8] = b"journal made";
+
 /// Where cleared tables wait to be freed.
 const TRASH: &str = "trash/";
 
@@ -68,7 +72,7 @@ const QUEUE: usize = 1024;
 pub struct Options {
     /// redb's page cache, in bytes; half of it may hold pages not yet written.
     pub cache_bytes: usize,
-    /// How large the journal is. A larger one means fewer, longer checkpoints, and a longer replay
+    /// How large the journal of a new store is. A larger one means fewer, longer checkpoints, and a longer replay
     /// after a crash.
     pub journal_bytes: u64,
     /// Revisions that the change log keeps.
@@ -139,7 +143,19 @@ impl Redb {
                 cause,
             }
         };
-        fs::create_dir_all(root).map_err(io("create"))?;
+        let is_new = !root.exists();
+        let mut folder = fs::DirBuilder::new();
+        folder.recursive(true).mode(0o700);
+        folder.create(root).map_err(io("create"))?;
+        let parent = root
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent.filter(|_| is_new) {
+            // So that a new folder outlives a power loss with what is in it.
+            fs::File::open(parent)
+                .and_then(|parent| parent.sync_all())
+                .map_err(io("sync the folder of"))?;
+        }
         let lock = Lock::take(root)?;
         let files = Files {
             root: root.to_owned(),
@@ -157,7 +173,8 @@ impl Redb {
             .name("imagestore-writer".to_owned())
             .spawn(move || {
                 let told = writer.run(&waiting);
-                // Nothing is written any more.
+                // Nothing is taken and nothing is written any more.
+                drop(waiting);
                 drop(lock);
                 if let Some(told) = told {
                     // Whoever asked may have stopped waiting.
@@ -254,26 +271,32 @@ impl Files {
     /// Opens or creates the two files, and replays the journal.
     fn open(&self) -> Result<(redb::Database, Journal), OpenError> {
         let path = self.root.join(DATABASE_FILE);
-        let is_new = !path.exists();
         let file = (self.options.medium)(&path).map_err(self.io("open", &path))?;
         let is_empty = file.size().map_err(self.io("read", &path))? == 0;
-        let has_journal = self.root.join(JOURNAL_FILE).exists();
-        if is_empty && has_journal {
+        if is_empty && self.root.join(JOURNAL_FILE).exists() {
             return Err(self.corrupt("the database file is empty, and its journal is not"));
         }
         let database = self.database(Backend(file))?;
         let identity = self
             .identity(&database)
             .map_err(|cause| self.failed(cause))?;
-        let revision = view::last_revision(&database).map_err(|cause| self.failed(cause))?;
-        if !has_journal && revision > Revision::ZERO {
-            return Err(self.corrupt("the journal is missing"));
-        }
-        let journal = self.journal(&database, identity, None)?;
-        if is_new || !has_journal {
+        let path = self.root.join(JOURNAL_FILE);
+        let made = self
+            .engine_row(&database, JOURNAL_MADE)
+            .map_err(|cause| self.failed(cause))?;
+        if made.is_none() {
+            // Nothing was ever committed before it is made and known to be.
+            self.journal_file(identity)?
+                .create()
+                .map_err(self.io("write", &path))?;
             let folder = fs::File::open(&self.root).and_then(|folder| folder.sync_all());
             folder.map_err(self.io("sync", &self.root))?;
+            self.set_engine_row(&database, JOURNAL_MADE, 1)
+                .map_err(|cause| self.failed(cause))?;
+        } else if !path.exists() {
+            return Err(self.corrupt("the journal is missing"));
         }
+        let journal = self.replayed(&database, identity, None)?;
         Ok((database, journal))
     }
 
@@ -289,7 +312,7 @@ impl Files {
         let identity = self
             .identity(&database)
             .map_err(|cause| self.failed(cause))?;
-        self.journal(&database, identity, Some(acknowledged))?;
+        self.replayed(&database, identity, Some(acknowledged))?;
         Ok(database)
     }
 
@@ -314,35 +337,55 @@ impl Files {
 
     /// The number that ties the journal to the file; a new file gets one.
     fn identity(&self, database: &redb::Database) -> Result<u64, redb::Error> {
-        let engine = rows(ENGINE);
-        let read = database.begin_read()?;
-        match read.open_table(engine) {
-            Ok(table) => {
-                if let Some(row) = table.get(JOURNAL_IDENTITY)? {
-                    return Ok(row.value().0);
-                }
-            }
-            Err(redb::TableError::TableDoesNotExist(_)) => {}
-            Err(cause) => return Err(cause.into()),
+        if let Some(identity) = self.engine_row(database, JOURNAL_IDENTITY)? {
+            return Ok(identity);
         }
-        let mut txn = database.begin_write()?;
-        txn.set_quick_repair(true);
-        txn.open_table(engine)?
-            .insert(JOURNAL_IDENTITY, (self.options.seed, &[][..]))?;
-        txn.commit()?;
+        self.set_engine_row(database, JOURNAL_IDENTITY, self.options.seed)?;
         Ok(self.options.seed)
     }
 
+    /// A number that belongs to this engine alone.
+    fn engine_row(
+        &self,
+        database: &redb::Database,
+        row: &[u8],
+    ) -> Result<Option<u64>, redb::Error> {
+        match database.begin_read()?.open_table(rows(ENGINE)) {
+            Ok(table) => Ok(table.get(row)?.map(|row| row.value().0)),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    fn set_engine_row(
+        &self,
+        database: &redb::Database,
+        row: &[u8],
+        value: u64,
+    ) -> Result<(), redb::Error> {
+        let mut txn = database.begin_write()?;
+        txn.set_quick_repair(true);
+        txn.open_table(rows(ENGINE))?
+            .insert(row, (value, &[][..]))?;
+        txn.commit()?;
+        Ok(())
+    }
+
+    fn journal_file(&self, identity: u64) -> Result<Journal, OpenError> {
+        let path = self.root.join(JOURNAL_FILE);
+        let medium = (self.options.medium)(&path).map_err(self.io("open", &path))?;
+        Ok(Journal::new(medium, identity, self.options.journal_bytes))
+    }
+
     /// Opens the journal and applies what the database lacks of it.
-    fn journal(
+    fn replayed(
         &self,
         database: &redb::Database,
         identity: u64,
         up_to: Option<Revision>,
     ) -> Result<Journal, OpenError> {
         let path = self.root.join(JOURNAL_FILE);
-        let medium = (self.options.medium)(&path).map_err(self.io("open", &path))?;
-        let mut journal = Journal::new(medium, identity, self.options.journal_bytes);
+        let mut journal = self.journal_file(identity)?;
         let mut recover = || {
             let have = view::last_revision(database)?;
             let mut lacking = journal.recover(have, up_to.is_none())?;

@@ -352,8 +352,14 @@ impl Open {
             outcomes.push(Ok(applied.revision()));
         }
         if decided.is_empty() {
+            let has_dropped = applied.has_dropped();
             drop(applied);
-            txn.abort()?;
+            if has_dropped {
+                txn.set_durability(redb::Durability::None)?;
+                txn.commit()?;
+            } else {
+                txn.abort()?;
+            }
             return Ok(Committed {
                 outcomes,
                 view: None,

@@ -1,6 +1,7 @@
 //! Messages of `imagestore.v1` from and to the domain's types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 
 use bytes::Bytes;
 
@@ -49,15 +50,39 @@ fn platform(message: pb::Platform) -> Result<Platform, Invalid> {
         .with_variant(message.variant))
 }
 
-/// What a Put with this mask does; paths may name a part twice, the last one counts.
+/// Paths that a mask may have.
+const MAX_PATHS: usize = 1000;
+
+/// The paths of a mask, each once: a part is the same however often it is named.
+fn paths<P: Clone + Eq + Hash>(
+    mask: Option<prost_types::FieldMask>,
+    parse: impl Fn(&str) -> Result<P, Invalid>,
+) -> Result<Vec<P>, Invalid> {
+    let texts = mask.map(|mask| mask.paths).unwrap_or_default();
+    if texts.len() > MAX_PATHS {
+        let many = texts.len();
+        return Err(Invalid::new(
+            "update_mask",
+            format!("has {many} paths, more than {MAX_PATHS}"),
+        ));
+    }
+    let mut seen = HashSet::new();
+    let mut paths = Vec::with_capacity(texts.len());
+    for text in texts {
+        let path = parse(&text)?;
+        if seen.insert(path.clone()) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// What a Put with this mask does, path by path.
 pub fn image_change(
     mask: Option<prost_types::FieldMask>,
     message: pb::Image,
 ) -> Result<ImageChange, Invalid> {
-    let mut paths = Vec::new();
-    for path in mask.map(|mask| mask.paths).unwrap_or_default() {
-        paths.push(ImagePath::parse(&path)?);
-    }
+    let paths = paths(mask, ImagePath::parse)?;
     let target = |message: Option<pb::Descriptor>| {
         let message = message.ok_or_else(|| Invalid::new("image.target", "must be set"))?;
         descriptor(message).map_err(|e| e.within("image.target"))
@@ -98,10 +123,7 @@ pub fn namespace_change(
     mask: Option<prost_types::FieldMask>,
     labels: BTreeMap<String, String>,
 ) -> Result<NamespaceChange, Invalid> {
-    let mut paths = Vec::new();
-    for path in mask.map(|mask| mask.paths).unwrap_or_default() {
-        paths.push(NamespacePath::parse(&path)?);
-    }
+    let paths = paths(mask, NamespacePath::parse)?;
     if paths.is_empty() || paths.contains(&NamespacePath::All) {
         let labels = Labels::try_from(labels).map_err(|e| e.at("namespace.labels"))?;
         return Ok(NamespaceChange::Replace(labels));

@@ -1,5 +1,8 @@
 //! Engines that fail, stores that are broken.
 
+use std::pin::pin;
+
+use super::watched::Watched;
 use super::*;
 
 #[tokio::test]
@@ -40,6 +43,73 @@ async fn a_write_that_waits_does_not_hold_up_reads_or_other_names() {
     assert!(!waiting.is_finished());
     until.notify_one();
     waiting.await.unwrap().unwrap();
+    on.must_be_sound().await;
+}
+
+#[tokio::test]
+async fn a_put_that_a_forced_delete_overtakes_makes_the_namespace_anew() {
+    let kv = Arc::new(Faulty::new(Memory::new()));
+    let on = On::kv(kv.clone(), None).await;
+    on.put("ns/a", "one").await;
+    let until = Arc::new(tokio::sync::Notify::new());
+    kv.plan(0, Fault::Stall(until.clone()));
+    let (store, ns) = (on.store.clone(), namespace("ns"));
+    let images = store.images();
+    let request = PutImage::new(name("b"), replace("two"));
+    let mut put = pin!(images.put(&ns, request));
+    assert!(
+        futures::poll!(&mut put).is_pending(),
+        "it has decided, and waits to be committed"
+    );
+
+    let delete = DeleteNamespace {
+        name: ns.clone(),
+        force: true,
+        when: Precondition::None,
+        validate_only: false,
+    };
+    on.store.namespaces().delete(&delete).await.unwrap();
+    on.at(2000);
+    until.notify_one();
+    assert!(put.await.unwrap().value.created);
+    let made = on.store.namespaces().get(&ns).await.unwrap().value;
+    assert_eq!(
+        (made.images, made.stored.record.created_at.seconds()),
+        (1, 2000)
+    );
+    assert_eq!(on.find(&one("ns")).await, ["ns/b"]);
+    on.must_be_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_read_gives_its_snapshot_up_after_ten_minutes() {
+    let kv = Arc::new(Watched::new(Memory::new()));
+    let on = On::kv(kv.clone(), None).await;
+    let ns = namespace("ns");
+    for i in 0..20 {
+        let put = heavy(&format!("big{i}"));
+        on.store.images().put(&ns, put).await.unwrap();
+    }
+    let mut stream = on.store.images().stream(one("ns")).await.unwrap();
+    // The clock is paused: it goes on only when all that can be done is done.
+    let second = Duration::from_secs(1);
+    tokio::time::sleep(LONG_READ_TIME - second).await;
+    assert_eq!(kv.open_snapshots(), 1);
+    tokio::time::sleep(2 * second).await;
+    assert_eq!(kv.open_snapshots(), 0);
+    let mut read = 0;
+    let ended = loop {
+        match stream.next().await.expect("it says why it ends") {
+            Ok(chunk) => read += chunk.images.len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(ended, Error::SnapshotExpired { minutes: 10 }),
+        "{ended:?}"
+    );
+    assert!(read < 20, "{read}");
+    assert!(stream.next().await.is_none());
     on.must_be_sound().await;
 }
 

@@ -16,6 +16,7 @@ mod model;
 mod namespaces;
 mod records;
 mod stored;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -149,6 +150,18 @@ fn target(content: &str) -> Descriptor {
         Digest::of(Algorithm::Sha256, content.as_bytes()),
         size,
     )
+}
+
+/// A record of some 200 KiB, made of labels: five of them fill a page or a chunk.
+fn heavy(name: &str) -> PutImage {
+    let labels: BTreeMap<_, _> = (0..50)
+        .map(|k| (format!("k{k}"), "v".repeat(4000)))
+        .collect();
+    let change = ImageChange::Replace {
+        target: target("one"),
+        labels: Labels::try_from(labels).unwrap(),
+    };
+    PutImage::new(name.parse().unwrap(), change)
 }
 
 fn replace(content: &str) -> ImageChange {
