@@ -309,7 +309,131 @@ impl HttpBody for UntilDeadline {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+    use tonic::Request as Asked;
+
     use super::*;
+    use crate::domain::Timestamp;
+    use crate::kv::{Fault, Faulty, Kv, Memory};
+    use crate::proto::v1 as pb;
+    use crate::proto::v1::images_client::ImagesClient;
+    use crate::service::native;
+    use crate::store::{Store, StoreId, Surroundings};
+
+    async fn store(kv: Arc<dyn Kv>) -> Store {
+        let surroundings = Surroundings {
+            clock: Arc::new(|| Timestamp::new(1000, 0).unwrap()),
+            new_id: Arc::new(|| StoreId([9; 16])),
+        };
+        Store::on(kv, surroundings).await.unwrap()
+    }
+
+    /// The service behind the layer, called without a network and its timers.
+    macro_rules! client {
+        ($store:expr) => {
+            ImagesClient::new(RequestLayer.layer(native::images($store)))
+        };
+    }
+
+    fn put(name: &str) -> pb::PutImageRequest {
+        let target = pb::Descriptor {
+            media_type: "a/b".to_owned(),
+            digest: format!("sha256:{}", "ab".repeat(32)),
+            size: 1,
+            annotations: [("weight".to_owned(), "x".repeat(200_000))].into(),
+            ..Default::default()
+        };
+        let image = pb::Image {
+            name: name.to_owned(),
+            target: Some(target),
+            ..Default::default()
+        };
+        pb::PutImageRequest {
+            image: Some(image),
+            ..Default::default()
+        }
+    }
+
+    fn with_timeout<T>(message: T, timeout: Option<&'static str>) -> Asked<T> {
+        let mut request = Asked::new(message);
+        if let Some(timeout) = timeout {
+            let timeout = timeout.parse().unwrap();
+            request.metadata_mut().insert("grpc-timeout", timeout);
+        }
+        request
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_an_answer_ends_at_its_deadline_or_after_30_s() {
+        for (timeout, at_least, at_most, said) in [
+            (Some("50m"), 39, 50, "50ms"),
+            (Some("2S"), 1_989, 2_000, "2s"),
+            (None, 30_000, 30_001, "30s"),
+            (Some("1H"), 30_000, 30_001, "30s"),
+        ] {
+            let kv = Arc::new(Faulty::new(Memory::new()));
+            let store = store(kv.clone()).await;
+            kv.plan(0, Fault::Stall(Arc::new(Notify::new())));
+            let began = tokio::time::Instant::now();
+            let answer = client!(&store).put(with_timeout(put("a"), timeout)).await;
+            let refused = answer.unwrap_err();
+            assert_eq!(refused.code(), Code::DeadlineExceeded, "{timeout:?}");
+            let info = refused.get_error_details().error_info().cloned();
+            assert_eq!(info.unwrap().reason, "DEADLINE_EXCEEDED");
+            assert!(refused.message().contains(said), "{refused:?}");
+            let took = began.elapsed().as_millis();
+            assert!((at_least..=at_most).contains(&took), "{timeout:?}: {took}");
+            client!(&store)
+                .put(put("a"))
+                .await
+                .expect("the name is not held");
+        }
+    }
+
+    async fn streamed(store: &Store, timeout: Option<&'static str>) -> Vec<pb::Image> {
+        let all = with_timeout(pb::StreamImagesRequest::default(), timeout);
+        let mut stream = client!(store).stream(all).await.unwrap().into_inner();
+        let mut images = Vec::new();
+        while let Some(chunk) = stream.message().await.unwrap() {
+            images.extend(chunk.images);
+        }
+        images
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_ends_in_time_is_passed_unchanged() {
+        let store = store(Arc::new(Memory::new())).await;
+        for i in 0..30 {
+            let request = with_timeout(put(&format!("n{i}")), Some("1S"));
+            let answer = client!(&store).put(request).await.unwrap();
+            assert!(answer.into_inner().created);
+        }
+        let all = streamed(&store, None).await;
+        assert_eq!(all.len(), 30);
+        assert_eq!(streamed(&store, Some("10S")).await, all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_still_open_ends_at_its_deadline_however_slow_its_reader() {
+        let store = store(Arc::new(Memory::new())).await;
+        for i in 0..30 {
+            client!(&store).put(put(&format!("n{i}"))).await.unwrap();
+        }
+        let all = with_timeout(pb::StreamImagesRequest::default(), Some("10S"));
+        let mut stream = client!(&store).stream(all).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().is_some());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let ended = loop {
+            match stream.message().await {
+                Ok(chunk) => assert!(chunk.is_some(), "it must not end as if it were whole"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(ended.code(), Code::DeadlineExceeded);
+        assert!(ended.message().contains("10s"), "{ended:?}");
+    }
 
     #[test]
     fn a_timeout_is_up_to_8_digits_and_a_unit() {

@@ -31,10 +31,10 @@ pub struct Page<T> {
 }
 
 /// Rows that one page reads at most.
-pub(super) const MAX_ROWS: usize = 10_000;
+const MAX_ROWS: usize = 10_000;
 
 /// Bytes of records that one page or chunk holds at most.
-pub(super) const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 const DEFAULT_SIZE: u32 = 100;
 const MAX_SIZE: u32 = 1000;

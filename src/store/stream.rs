@@ -7,7 +7,6 @@ use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
-use super::page::MAX_BYTES;
 use super::query::ImageQuery;
 use super::walk::Walk;
 use super::{LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
@@ -25,7 +24,7 @@ pub struct ImageStream {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Some of the images; at most 1 MiB of them as messages.
+/// Some of the images; well under 1 MiB of them as messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageChunk {
     pub images: Vec<Stored<Image>>,
@@ -45,7 +44,11 @@ impl Stream for ImageStream {
 const AHEAD: usize = 1;
 
 /// Rows that are read at once.
-const STEP: usize = 1000;
+const STEP: usize = 250;
+
+/// Bytes of messages that a chunk holds, but for one record. Small, since some chunks are under way
+/// for each reader.
+const CHUNK_BYTES: usize = 128 << 10;
 
 pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStream, Error> {
     let Ok(permit) = store.inner.long_reads.clone().try_acquire_owned() else {
@@ -93,7 +96,7 @@ async fn produce(
     let mut sent_any = false;
     while let Some(passed) = walk.step(STEP).await? {
         for found in passed.into_iter().filter_map(|row| row.image) {
-            if bytes + found.bytes > MAX_BYTES {
+            if bytes > 0 && bytes + found.bytes > CHUNK_BYTES {
                 let images = std::mem::take(&mut images);
                 if send
                     .send(Ok(ImageChunk { images, revision }))

@@ -60,13 +60,11 @@ fn a_conflict_is_5_and_changes_nothing() {
         said.contains("already exists. Leave out --create-only"),
         "{said}"
     );
-    for more in [["--if-etag", "999"], ["--if-target", &digest(9)]] {
+    for more in [["--if-etag", "1"], ["--if-target", &digest(9)]] {
         server.put_with("a", 2, &more).told(5);
         server.run(["rm", "a"].iter().chain(&more)).told(5);
     }
-    server
-        .run(["label", "a", "k=v", "--if-etag", "999"])
-        .told(5);
+    server.run(["label", "a", "k=v", "--if-etag", "1"]).told(5);
     let said = server.run(["ns", "rm", "default"]).told(5);
     assert!(
         said.contains("1 image") && said.contains("--force"),

@@ -1,6 +1,10 @@
 //! Images: what each call does, its preconditions, its namespaces.
 
+use std::sync::Arc;
+
 use imagestore::proto::v1 as pb;
+use imagestore::proto::v1::images_client::ImagesClient;
+use tokio::sync::Barrier;
 use tonic::{Code, Request};
 
 use crate::common::{Server, assert_refused, delete, digest, fact, get, mask, put, target};
@@ -179,7 +183,7 @@ async fn preconditions_say_what_stands_in_the_way() {
     let exists = images.put(exists).await.unwrap_err();
     assert_refused(&exists, Code::AlreadyExists, "ALREADY_EXISTS", None);
 
-    let (wrong_etag, wrong_target) = ("999".to_owned(), digest("two"));
+    let (wrong_etag, wrong_target) = ("1".to_owned(), digest("two"));
     for (etag_is, target_is, name, code, reason) in [
         (wrong_etag.as_str(), "", "a", Code::Aborted, "ETAG_MISMATCH"),
         (
@@ -447,3 +451,39 @@ async fn the_field_names_the_namespace_then_the_metadata_then_the_default() {
         (0, "")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_clients_that_put_one_name_at_once_all_succeed_and_one_creates_it() {
+    let server = Server::start().await;
+    let start = Arc::new(Barrier::new(CLIENTS));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (endpoint, start) = (server.endpoint(), start.clone());
+            tokio::spawn(async move {
+                let mut images = ImagesClient::new(endpoint.connect().await.unwrap());
+                start.wait().await;
+                let put = images.put(put("one", &client.to_string())).await;
+                put.unwrap().into_inner()
+            })
+        })
+        .collect();
+    let mut puts = Vec::new();
+    for client in clients {
+        puts.push(client.await.unwrap());
+    }
+    assert_eq!(puts.iter().filter(|put| put.created).count(), 1);
+    assert!(puts.iter().all(|put| put.changed), "all targets differ");
+    puts.sort_by_key(|put| put.revision);
+    puts.dedup_by_key(|put| put.revision);
+    assert_eq!(puts.len(), CLIENTS, "each has a revision of its own");
+    assert!(puts[0].created, "the first of them");
+
+    let read = server.images().await.get(get("one")).await.unwrap();
+    let last = puts.pop().unwrap();
+    assert_eq!(read.into_inner().image, last.image, "the last one stays");
+    let status = server.status().await;
+    assert_eq!((status.images, status.revision), (1, last.revision));
+}
+
+/// Clients that ask at once.
+const CLIENTS: usize = 64;

@@ -194,7 +194,7 @@ async fn preconditions_guard_a_namespace() {
     let exists = namespaces.put(exists).await.unwrap_err();
     assert_refused(&exists, Code::AlreadyExists, "ALREADY_EXISTS", None);
     let stale = |name: &str| pb::PutNamespaceRequest {
-        if_etag: "999".to_owned(),
+        if_etag: "1".to_owned(),
         ..put_namespace(name, &[("a", "1")])
     };
     let mismatch = namespaces.put(stale("team")).await.unwrap_err();
@@ -221,7 +221,7 @@ async fn preconditions_guard_a_namespace() {
         .await
         .unwrap();
     let stale = pb::DeleteNamespaceRequest {
-        if_etag: "999".to_owned(),
+        if_etag: "1".to_owned(),
         ..delete_namespace("team", true)
     };
     assert_eq!(

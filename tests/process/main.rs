@@ -6,5 +6,6 @@ mod common;
 mod damage;
 mod end;
 mod full_disk;
+mod full_file;
 mod mount;
 mod start;

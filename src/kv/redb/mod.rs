@@ -114,8 +114,8 @@ struct Files {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cache_bytes: 32 << 20,
-            journal_bytes: 4 << 20,
+            cache_bytes: 16 << 20,
+            journal_bytes: 1 << 20,
             keep_revisions: 100_000,
             keep_for: Duration::from_secs(7 * 24 * 3600),
             min_free_bytes: 64 << 20,

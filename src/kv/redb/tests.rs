@@ -1,39 +1,128 @@
 //! What only the embedded engine promises: crashes, faults of the disk, locks, the log's size.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
 
 use super::*;
 use crate::kv::{Guard, Key, Rows, Table, Versioned};
 
-/// A disk that can be told to fail.
+/// A disk that can be told to fail, and to crash: the system keeps what is written in memory, and it
+/// reaches the file with a sync.
 #[derive(Debug, Default)]
 struct Faults {
-    /// Nothing that is written from now on arrives, as after a crash.
+    /// Nothing that is written or synced from now on arrives, as after a crash.
     frozen: AtomicBool,
+    /// Calls that change something, until all that follow are lost; 0 means never.
+    until_crash: AtomicU64,
     /// Calls that change something, until one fails; 0 means never.
     until_failure: AtomicU64,
     /// Which file fails: all, or the one whose name ends so.
     only: Mutex<Option<&'static str>>,
     syncs: AtomicU64,
+    /// What the system keeps of each file, whoever has it open.
+    cached: Mutex<BTreeMap<PathBuf, Arc<Cached>>>,
+}
+
+/// A file, and what was written to it and is not there yet.
+#[derive(Debug)]
+struct Cached {
+    file: Arc<FileMedium>,
+    /// Made after the crash, so it never was.
+    is_lost: bool,
+    /// As everybody reads it.
+    now: Shadow,
+    /// What the next sync brings to the file, in order.
+    unsynced: Mutex<Vec<Change>>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
 }
 
 #[derive(Debug)]
 struct FaultyMedium {
     name: String,
-    file: FileMedium,
+    cached: Arc<Cached>,
     faults: Arc<Faults>,
 }
 
+impl Faults {
+    fn cached(&self, path: &Path) -> io::Result<Arc<Cached>> {
+        let mut all = self.cached.lock().unwrap();
+        if let Some(cached) = all.get(path) {
+            return Ok(cached.clone());
+        }
+        let is_lost = self.frozen.load(Ordering::SeqCst) && !path.exists();
+        let file = Arc::new(FileMedium::open(path)?);
+        let cached = Arc::new(Cached {
+            now: Shadow::of(file.clone())?,
+            file,
+            is_lost,
+            unsynced: Mutex::default(),
+        });
+        all.insert(path.to_owned(), cached.clone());
+        Ok(cached)
+    }
+}
+
+impl Cached {
+    fn change(&self, change: Change) -> io::Result<()> {
+        change.to(&self.now)?;
+        self.unsynced.lock().unwrap().push(change);
+        Ok(())
+    }
+
+    fn take_unsynced(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.unsynced.lock().unwrap())
+    }
+}
+
+impl Change {
+    fn to(&self, medium: &dyn Medium) -> io::Result<()> {
+        match self {
+            Self::Write(at, data) => medium.write(*at, data),
+            Self::SetLen(len) => medium.set_len(*len),
+        }
+    }
+
+    /// The sectors of a write, each of which may arrive without the others.
+    fn sectors(self) -> Vec<Self> {
+        match self {
+            Self::Write(at, data) => {
+                let sectors = data.chunks(SECTOR).enumerate();
+                sectors
+                    .map(|(i, data)| Self::Write(at + (i * SECTOR) as u64, data.to_vec()))
+                    .collect()
+            }
+            Self::SetLen(_) => vec![self],
+        }
+    }
+}
+
+/// What a disk writes whole or not at all. Both files are written from multiples of it.
+const SECTOR: usize = 512;
+
 impl FaultyMedium {
-    fn change(&self, change: impl FnOnce(&FileMedium) -> io::Result<()>) -> io::Result<()> {
-        let only = *self.faults.only.lock().unwrap();
+    /// Whether a change arrives; or it fails.
+    fn arrives(&self) -> io::Result<bool> {
+        let faults = &self.faults;
+        if faults.until_crash.load(Ordering::SeqCst) > 0
+            && faults.until_crash.fetch_sub(1, Ordering::SeqCst) == 1
+        {
+            faults.frozen.store(true, Ordering::SeqCst);
+        }
+        let only = *faults.only.lock().unwrap();
         if only.is_none_or(|only| self.name.ends_with(only)) {
-            let left = self.faults.until_failure.load(Ordering::SeqCst);
+            let left = faults.until_failure.load(Ordering::SeqCst);
             if left > 0 {
-                self.faults
+                faults
                     .until_failure
                     .store(left.max(2) - 1, Ordering::SeqCst);
             }
@@ -41,33 +130,48 @@ impl FaultyMedium {
                 return Err(io::Error::other("the disk failed, as planned"));
             }
         }
-        if self.faults.frozen.load(Ordering::SeqCst) {
-            return Ok(());
+        Ok(!faults.frozen.load(Ordering::SeqCst))
+    }
+
+    fn change(&self, change: Change) -> io::Result<()> {
+        if self.arrives()? {
+            self.cached.change(change)
+        } else {
+            change.to(&self.cached.now)
         }
-        change(&self.file)
     }
 }
 
 impl Medium for FaultyMedium {
     fn size(&self) -> io::Result<u64> {
-        self.file.size()
+        self.cached.now.size()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
+        self.cached.now.read(offset, out)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(|file| file.write(offset, data))
+        self.change(Change::Write(offset, data.to_vec()))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(|file| file.set_len(len))
+        self.change(Change::SetLen(len))
     }
 
+    /// A sync that fails loses what it was about: the system shows it to readers still, and no later
+    /// sync writes it, as Linux does.
     fn sync(&self) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        self.change(Medium::sync)
+        let arrives = self.arrives().inspect_err(|_| {
+            self.cached.take_unsynced();
+        })?;
+        if arrives {
+            for change in self.cached.take_unsynced() {
+                change.to(&*self.cached.file)?;
+            }
+        }
+        Ok(())
     }
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
@@ -81,7 +185,7 @@ fn with_faults(faults: &Arc<Faults>, options: Options) -> Options {
         medium: Arc::new(move |path: &Path| {
             Ok(Arc::new(FaultyMedium {
                 name: path.display().to_string(),
-                file: FileMedium::open(path)?,
+                cached: faults.cached(path)?,
                 faults: faults.clone(),
             }))
         }),
@@ -117,10 +221,29 @@ async fn value(kv: &Redb, row: &str) -> Option<Versioned> {
         .remove(0)
 }
 
-/// Ends an engine as a crash would: what is not on disk by now never gets there.
+/// Ends an engine as a crash of the machine would: what was not synced is gone.
 fn crash(kv: Redb, faults: &Faults) {
+    crash_keeping(kv, faults, |_| false);
+}
+
+/// As [`crash`]; of the sectors that were not synced, the disk had written some.
+fn crash_keeping(kv: Redb, faults: &Faults, mut keeps: impl FnMut(usize) -> bool) {
     faults.frozen.store(true, Ordering::SeqCst);
     drop(kv);
+    let mut number = 0;
+    for (path, cached) in std::mem::take(&mut *faults.cached.lock().unwrap()) {
+        if cached.is_lost {
+            fs::remove_file(path).unwrap();
+        }
+        let unsynced = cached.take_unsynced().into_iter();
+        for sector in unsynced.flat_map(Change::sectors) {
+            if keeps(number) {
+                sector.to(&*cached.file).unwrap();
+            }
+            number += 1;
+        }
+    }
+    faults.until_crash.store(0, Ordering::SeqCst);
     faults.frozen.store(false, Ordering::SeqCst);
 }
 
@@ -162,6 +285,104 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
         written as usize,
         "the log is as whole as the rows"
     );
+}
+
+/// Which of the sectors that were not synced a crash leaves.
+type Keeps = fn(usize) -> bool;
+
+const LEFT_OVERS: [(&str, Keeps); 4] = [
+    ("all of it arrived", |_| true),
+    ("every other sector arrived", |number| number % 2 == 0),
+    ("the other sectors arrived", |number| number % 2 == 1),
+    ("a few sectors arrived", |number| {
+        number.wrapping_mul(0x9e37_79b9) & 0x700 == 0
+    }),
+];
+
+#[tokio::test]
+async fn what_was_not_synced_may_be_gone_and_nothing_else() {
+    // The machine ends before the n-th change of a file, for every n in a workload.
+    let mut n = 1;
+    let mut is_done = false;
+    while !is_done {
+        let nothing: (&str, Keeps) = ("none of it arrived", |_| false);
+        for (left, keeps) in [nothing, LEFT_OVERS[n % LEFT_OVERS.len()]] {
+            let dir = tempfile::tempdir().unwrap();
+            let faults: Arc<Faults> = Arc::default();
+            let open = || Redb::open(dir.path(), with_faults(&faults, tiny()));
+            let kv = open().unwrap();
+            faults.until_crash.store(n as u64, Ordering::SeqCst);
+            let (mut asked, mut sure) = (0, 0);
+            while asked < WORKLOAD && asked == sure {
+                kv.commit(workload(asked)).await.unwrap();
+                asked += 1;
+                // What is acknowledged after the crash is not: the process had gone with it.
+                if !faults.frozen.load(Ordering::SeqCst) {
+                    sure = asked;
+                }
+            }
+            is_done = sure == WORKLOAD;
+            crash_keeping(kv, &faults, keeps);
+
+            let kv = open().unwrap_or_else(|refused| panic!("{n}, {left}: {refused:?}"));
+            let view = kv.snapshot().await.unwrap();
+            let revision = view.revision().0;
+            assert!(
+                (sure..=asked).contains(&revision),
+                "{n}, {left}: {revision} of {sure} to {asked}"
+            );
+            let rows = view.scan(&Rows::all(key("").table), 999).await.unwrap();
+            let model = after_workload(revision).await;
+            assert_eq!(rows.rows, model, "{n}, {left}");
+            let changes = view.changes(Revision::ZERO, 999).await.unwrap();
+            assert_eq!(changes.len() as u64, revision, "{n}, {left}");
+            let again = kv.commit(put("again", "v")).await.unwrap();
+            assert_eq!(again, Revision(revision + 1));
+        }
+        n += 1;
+    }
+    assert!(n > 30, "the workload changes the files {n} times");
+}
+
+/// A journal that a few batches fill.
+fn tiny() -> Options {
+    Options {
+        journal_bytes: 4 << 10,
+        ..Options::default()
+    }
+}
+
+const WORKLOAD: u64 = 16;
+
+/// Rows that come, change, grow and go, and a table that is cleared.
+fn workload(i: u64) -> Batch {
+    let mut batch = put(&(i % 10).to_string(), &i.to_string().repeat(40));
+    match i {
+        5 => {
+            batch.put(key("large"), "v".repeat(9000));
+        }
+        9 => {
+            batch.delete(key("large"));
+        }
+        12 => {
+            batch.clear(key("").table);
+        }
+        _ => {}
+    }
+    batch
+}
+
+/// What is there after the first batches of the workload, as the model has it.
+async fn after_workload(batches: u64) -> Vec<(Bytes, Versioned)> {
+    let model = crate::kv::Memory::new();
+    for i in 0..batches {
+        model.commit(workload(i)).await.unwrap();
+    }
+    let view = model.snapshot().await.unwrap();
+    view.scan(&Rows::all(key("").table), 999)
+        .await
+        .unwrap()
+        .rows
 }
 
 #[tokio::test]
@@ -225,7 +446,7 @@ async fn every_failure_of_the_disk_stops_writes_keeps_reads_and_loses_nothing() 
             faults.until_failure.store(n, Ordering::SeqCst);
             let mut acknowledged = Vec::new();
             let mut failed = None;
-            for i in 0..40 {
+            for i in 0..28 {
                 match kv.commit(put(&i.to_string(), &"v".repeat(300))).await {
                     Ok(revision) => {
                         assert!(failed.is_none(), "nothing is acknowledged after a failure");
@@ -250,22 +471,30 @@ async fn every_failure_of_the_disk_stops_writes_keeps_reads_and_loses_nothing() 
             );
 
             faults.until_failure.store(0, Ordering::SeqCst);
-            drop(kv);
-            let kv = Redb::open(dir.path(), Options::default()).unwrap();
-            for (row, revision) in &acknowledged {
-                let read = value(&kv, row).await.map(|row| row.revision);
-                assert_eq!(
-                    read,
-                    Some(*revision),
-                    "{only:?} {n}: {row} is there when opened again"
-                );
-            }
-            let revision = kv.snapshot().await.unwrap().revision().0;
             let sure = acknowledged.len() as u64;
-            assert!(
-                revision == sure || revision == sure + 1,
-                "{only:?} {n}: only the unsure one may be there"
-            );
+            let mut possible = sure..=sure + 1;
+            let mut kv = Some(kv);
+            // The process ends and starts again; then the machine does.
+            for ends in [|kv, _: &Faults| drop(kv), crash] {
+                ends(kv.take().expect("the one before"), &faults);
+                let again = Redb::open(dir.path(), with_faults(&faults, small())).unwrap();
+                for (row, revision) in &acknowledged {
+                    let read = value(&again, row).await.map(|row| row.revision);
+                    assert_eq!(
+                        read,
+                        Some(*revision),
+                        "{only:?} {n}: {row} is there when opened again"
+                    );
+                }
+                let revision = again.snapshot().await.unwrap().revision().0;
+                assert!(
+                    possible.contains(&revision),
+                    "{only:?} {n}: only the unsure one may be there"
+                );
+                // What was shown once stays.
+                possible = revision..=revision;
+                kv = Some(again);
+            }
             if failed.is_none() {
                 break;
             }

@@ -132,6 +132,8 @@ async fn preconditions_say_what_they_found(on: &On) {
     assert!(
         matches!(other, Err(Error::TargetMismatch { current, .. }) if *current == *target("one").digest())
     );
+    let future = attempt(matches(Some(Revision(etag.0 + 1)), None)).await;
+    assert!(matches!(future, Err(Error::UnknownRevision { newest, .. }) if newest == etag));
     let half = attempt(matches(Some(etag), Some("three"))).await;
     assert!(matches!(half, Err(Error::TargetMismatch { .. })));
     assert_eq!(
