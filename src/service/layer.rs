@@ -415,8 +415,39 @@ mod tests {
         assert_eq!(streamed(&store, Some("10S")).await, all);
     }
 
+    /// Its next frame is always ready, as behind a slow reader.
+    struct Endless;
+
+    impl HttpBody for Endless {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_is_still_open_ends_at_its_deadline_however_slow_its_reader() {
+    async fn a_body_that_is_always_ready_ends_at_its_deadline_too() {
+        let limit = Duration::from_secs(10);
+        let mut body = UntilDeadline::new(Body::new(Endless), Deadline::new(limit));
+        let mut next =
+            async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        for _ in 0..3 {
+            assert!(next().await.unwrap().unwrap().is_data());
+        }
+        tokio::time::advance(limit).await;
+        let last = next().await.unwrap().unwrap();
+        let trailers = last.into_trailers().unwrap_or_default();
+        assert_eq!(status_of(&trailers), Some(Code::DeadlineExceeded));
+        assert!(next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_not_read_to_its_end_says_that_its_deadline_is_over() {
         let store = store(Arc::new(Memory::new())).await;
         for i in 0..30 {
             client!(&store).put(put(&format!("n{i}"))).await.unwrap();

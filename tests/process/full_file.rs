@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 
 use crate::common::{Server, assert_refused, eventually, folder, get, put, socket, target};
 
-/// More than the journal's 4 MiB, which are written before anything else is.
+/// More than the journal, which is written before anything else is.
 const LARGEST_FILE_KIB: u64 = 6 << 10;
 
 /// Far more than an end without calls under way takes.

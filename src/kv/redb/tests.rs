@@ -386,6 +386,31 @@ async fn after_workload(batches: u64) -> Vec<(Bytes, Versioned)> {
 }
 
 #[tokio::test]
+async fn a_store_whose_making_a_crash_cuts_short_is_made_by_the_next_opening() {
+    let mut n = 1;
+    loop {
+        let dir = tempfile::tempdir().unwrap();
+        // redb refuses a file of its own whose making was cut short, so that one is there.
+        redb::Database::create(dir.path().join(DATABASE_FILE)).unwrap();
+        let faults: Arc<Faults> = Arc::default();
+        let open = || Redb::open(dir.path(), with_faults(&faults, tiny()));
+        faults.until_crash.store(n, Ordering::SeqCst);
+        let kv = open().unwrap();
+        let is_done = !faults.frozen.load(Ordering::SeqCst);
+        crash(kv, &faults);
+        let kv = open().unwrap_or_else(|refused| panic!("{n}: {refused:?}"));
+        assert_eq!(kv.commit(put("a", "v")).await.unwrap(), Revision(1));
+        crash(kv, &faults);
+        assert!(value(&open().unwrap(), "a").await.is_some(), "{n}");
+        if is_done {
+            break;
+        }
+        n += 1;
+    }
+    assert!(n > 5, "making a store changes the files {n} times");
+}
+
+#[tokio::test]
 async fn a_table_cleared_before_a_crash_is_empty_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::default();
