@@ -265,12 +265,19 @@ impl Kv for Redb {
 }
 
 const DATABASE_FILE: &str = "imagestore.redb";
+const UNFINISHED_FILE: &str = "imagestore.redb.new";
 const JOURNAL_FILE: &str = "journal";
 
 impl Files {
     /// Opens or creates the two files, and replays the journal.
     fn open(&self) -> Result<(redb::Database, Journal), OpenError> {
         let path = self.root.join(DATABASE_FILE);
+        if !path.exists() {
+            if self.root.join(JOURNAL_FILE).exists() {
+                return Err(self.corrupt("the database file is missing, and its journal is not"));
+            }
+            self.make_database(&path)?;
+        }
         let file = (self.options.medium)(&path).map_err(self.io("open", &path))?;
         let is_empty = file.size().map_err(self.io("read", &path))? == 0;
         if is_empty && self.root.join(JOURNAL_FILE).exists() {
@@ -289,8 +296,7 @@ impl Files {
             self.journal_file(identity)?
                 .create()
                 .map_err(self.io("write", &path))?;
-            let folder = fs::File::open(&self.root).and_then(|folder| folder.sync_all());
-            folder.map_err(self.io("sync", &self.root))?;
+            self.sync_folder().map_err(self.io("sync", &self.root))?;
             self.set_engine_row(&database, JOURNAL_MADE, 1)
                 .map_err(|cause| self.failed(cause))?;
         } else if !path.exists() {
@@ -298,6 +304,29 @@ impl Files {
         }
         let journal = self.replayed(&database, identity, None)?;
         Ok((database, journal))
+    }
+
+    /// Makes an empty database file, which has its name only when it is whole: one that a power loss
+    /// cut short would look damaged.
+    fn make_database(&self, path: &Path) -> Result<(), OpenError> {
+        let unfinished = self.root.join(UNFINISHED_FILE);
+        match fs::remove_file(&unfinished) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(self.io("remove", &unfinished)(cause));
+            }
+            _ => {}
+        }
+        let file = (self.options.medium)(&unfinished).map_err(self.io("open", &unfinished))?;
+        let database = self.database(Backend(file))?;
+        self.identity(&database)
+            .map_err(|cause| self.failed(cause))?;
+        drop(database);
+        let renamed = fs::rename(&unfinished, path).and_then(|()| self.sync_folder());
+        renamed.map_err(self.io("make", path))
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        fs::File::open(&self.root)?.sync_all()
     }
 
     /// Opens what the files hold for reading only: whatever has to be written to do so (redb marks a

@@ -390,7 +390,7 @@ async fn a_store_whose_making_a_crash_cuts_short_is_made_by_the_next_opening() {
     let mut n = 1;
     loop {
         let dir = tempfile::tempdir().unwrap();
-        // redb refuses a file of its own whose making was cut short, so that one is there.
+        // It is made under another name, which a crash of this disk cannot take back.
         redb::Database::create(dir.path().join(DATABASE_FILE)).unwrap();
         let faults: Arc<Faults> = Arc::default();
         let open = || Redb::open(dir.path(), with_faults(&faults, tiny()));
@@ -408,6 +408,27 @@ async fn a_store_whose_making_a_crash_cuts_short_is_made_by_the_next_opening() {
         n += 1;
     }
     assert!(n > 5, "making a store changes the files {n} times");
+}
+
+#[tokio::test]
+async fn a_database_file_whose_making_was_cut_short_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(UNFINISHED_FILE), [0; 5000]).unwrap();
+    let kv = Redb::open(dir.path(), Options::default()).unwrap();
+    kv.commit(put("a", "v")).await.unwrap();
+    assert!(!dir.path().join(UNFINISHED_FILE).exists());
+}
+
+#[tokio::test]
+async fn a_missing_database_file_is_refused_while_its_journal_is_there() {
+    let dir = crashed().await;
+    fs::remove_file(dir.path().join(DATABASE_FILE)).unwrap();
+    let refused = Redb::open(dir.path(), Options::default()).err();
+    assert!(
+        matches!(refused, Some(OpenError::Corrupt { .. })),
+        "{refused:?}"
+    );
+    assert!(!dir.path().join(DATABASE_FILE).exists());
 }
 
 #[tokio::test]
