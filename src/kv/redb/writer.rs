@@ -13,7 +13,7 @@ use super::apply::{self, Group, Known};
 use super::journal::Journal;
 use super::view::{self, View};
 use super::{DATABASE_FILE, Files, Medium, OpenError, Shared, record};
-use crate::kv::{Batch, CommitError, Revision};
+use crate::kv::{Batch, CommitError, Revision, Snapshot as _};
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -67,7 +67,7 @@ struct Open {
     has_trash: bool,
 }
 
-/// Why a group could not be written. What was done is unknown.
+/// Why a group or a checkpoint could not be written. Writing ends with it.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the journal could not be written ({0})")]
@@ -230,7 +230,7 @@ impl Writer {
         match committed.unwrap_or(Err(Failure::Panicked)) {
             Ok(Committed { outcomes, view }) => {
                 if let Some(view) = view {
-                    self.revision = crate::kv::Snapshot::revision(&view);
+                    self.revision = view.revision();
                     self.shared.view.store(Arc::new(view));
                 }
                 for (pending, outcome) in group.drain(..).zip(outcomes) {
