@@ -29,12 +29,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".")
+        .boxed(".imagestore.v1.Descriptor.platform")
         .compile_fds(api)?;
 
     let storage = protox::compile(STORAGE, ["proto"])?;
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".")
+        .boxed(".imagestore.storage.v1.Descriptor.platform")
         .build_client(false)
         .build_server(false)
         .compile_fds(storage)?;

@@ -91,7 +91,7 @@ impl Put {
                 digest: self.digest,
                 size: self.size,
                 annotations: to_map(self.annotations),
-                platform: self.platform,
+                platform: self.platform.map(Box::new),
                 artifact_type: self.artifact_type.unwrap_or_default(),
                 ..Descriptor::default()
             }),

@@ -159,7 +159,9 @@ impl From<v1::Image> for ImageRecord {
             size: target.size,
             annotations: target.annotations,
             urls: target.urls,
-            platform: target.platform.map(PlatformRecord::from),
+            platform: target
+                .platform
+                .map(|platform| PlatformRecord::from(*platform)),
             artifact_type: target.artifact_type,
             data: target.data,
             labels: image.labels,
@@ -180,7 +182,7 @@ impl From<ImageRecord> for v1::Image {
                 size: record.size,
                 annotations: record.annotations,
                 urls: record.urls,
-                platform: record.platform.map(v1::Platform::from),
+                platform: record.platform.map(|platform| Box::new(platform.into())),
                 artifact_type: record.artifact_type,
                 data: record.data,
             }),

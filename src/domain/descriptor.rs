@@ -18,6 +18,12 @@ pub struct Descriptor {
     media_type: MediaType,
     digest: Digest,
     size: Size,
+    /// What few descriptors have; `None` rather than all empty, so that equal descriptors compare so.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Extras {
     annotations: Annotations,
     urls: Vec<String>,
     platform: Option<Platform>,
@@ -52,46 +58,52 @@ impl Descriptor {
             media_type,
             digest,
             size,
-            annotations: Annotations::new(),
-            urls: Vec::new(),
-            platform: None,
-            artifact_type: None,
-            data: None,
+            extras: None,
         }
+    }
+
+    /// Changes what few descriptors have, and drops it when nothing of it is left.
+    fn with(mut self, change: impl FnOnce(&mut Extras)) -> Self {
+        let mut extras = self.extras.take().unwrap_or_default();
+        change(&mut extras);
+        self.extras = (*extras != Extras::default()).then_some(extras);
+        self
     }
 
     /// Refuses an empty key.
-    pub fn with_annotations(mut self, annotations: Annotations) -> Result<Self, Invalid> {
+    pub fn with_annotations(self, annotations: Annotations) -> Result<Self, Invalid> {
         if annotations.contains_key("") {
             return Err(Invalid::new("annotations", "must not have an empty key"));
         }
-        self.annotations = annotations;
-        Ok(self)
+        if annotations.is_empty() && self.extras.is_none() {
+            return Ok(self);
+        }
+        Ok(self.with(|extras| extras.annotations = annotations))
     }
 
     /// Refuses an empty URL.
-    pub fn with_urls(mut self, urls: Vec<String>) -> Result<Self, Invalid> {
+    pub fn with_urls(self, urls: Vec<String>) -> Result<Self, Invalid> {
         if urls.iter().any(String::is_empty) {
             return Err(Invalid::new("urls", "must not contain an empty URL"));
         }
-        self.urls = urls;
-        Ok(self)
+        if urls.is_empty() && self.extras.is_none() {
+            return Ok(self);
+        }
+        Ok(self.with(|extras| extras.urls = urls))
     }
 
     #[must_use]
-    pub fn with_platform(mut self, platform: Option<Platform>) -> Self {
-        self.platform = platform;
-        self
+    pub fn with_platform(self, platform: Option<Platform>) -> Self {
+        self.with(|extras| extras.platform = platform)
     }
 
     #[must_use]
-    pub fn with_artifact_type(mut self, artifact_type: Option<MediaType>) -> Self {
-        self.artifact_type = artifact_type;
-        self
+    pub fn with_artifact_type(self, artifact_type: Option<MediaType>) -> Self {
+        self.with(|extras| extras.artifact_type = artifact_type)
     }
 
     /// Embeds the content itself. Refuses content that has another size or digest.
-    pub fn with_data(mut self, data: Bytes) -> Result<Self, Invalid> {
+    pub fn with_data(self, data: Bytes) -> Result<Self, Invalid> {
         if data.len() as u64 != self.size.get() {
             return Err(Invalid::new(
                 "data",
@@ -101,14 +113,12 @@ impl Descriptor {
         if Digest::of(self.digest.algorithm(), &data) != self.digest {
             return Err(Invalid::new("data", "does not have the digest"));
         }
-        self.data = Some(data);
-        Ok(self)
+        Ok(self.with_stored_data(data))
     }
 
     /// Embeds content that was checked when it was stored.
-    pub(crate) fn with_stored_data(mut self, data: Bytes) -> Self {
-        self.data = Some(data);
-        self
+    pub(crate) fn with_stored_data(self, data: Bytes) -> Self {
+        self.with(|extras| extras.data = Some(data))
     }
 
     pub fn media_type(&self) -> &MediaType {
@@ -124,23 +134,26 @@ impl Descriptor {
     }
 
     pub fn annotations(&self) -> &Annotations {
-        &self.annotations
+        static NONE: Annotations = Annotations::new();
+        self.extras
+            .as_ref()
+            .map_or(&NONE, |extras| &extras.annotations)
     }
 
     pub fn urls(&self) -> &[String] {
-        &self.urls
+        self.extras.as_ref().map_or(&[], |extras| &extras.urls)
     }
 
     pub fn platform(&self) -> Option<&Platform> {
-        self.platform.as_ref()
+        self.extras.as_ref()?.platform.as_ref()
     }
 
     pub fn artifact_type(&self) -> Option<&MediaType> {
-        self.artifact_type.as_ref()
+        self.extras.as_ref()?.artifact_type.as_ref()
     }
 
     pub fn data(&self) -> Option<&Bytes> {
-        self.data.as_ref()
+        self.extras.as_ref()?.data.as_ref()
     }
 }
 

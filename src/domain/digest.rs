@@ -109,10 +109,12 @@ impl Digest {
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)].into());
-        text.push(DIGITS[usize::from(byte & 15)].into());
+    let mut digits = [0; 2 * 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
+    text.push_str(str::from_utf8(&digits[..2 * bytes.len()]).expect("hex digits are ASCII"));
 }
 
 fn nibble(digit: u8) -> Option<u8> {

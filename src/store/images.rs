@@ -97,7 +97,7 @@ impl Images<'_> {
             )));
         };
         Ok(At {
-            value: stored(namespace, name, row)?,
+            value: stored(namespace, name.clone(), row)?,
             revision: snapshot.revision(),
         })
     }
@@ -158,12 +158,12 @@ fn keys(namespace: &Namespace, name: &ImageName) -> [Key; 2] {
 /// A row as the record that it holds.
 pub(super) fn stored(
     namespace: &Namespace,
-    name: &ImageName,
+    name: ImageName,
     row: Versioned,
 ) -> Result<Stored<Image>, Error> {
     Ok(Stored {
         namespace: namespace.clone(),
-        record: wire::decode_image(name.clone(), row.value)?,
+        record: wire::decode_image(name, row.value)?,
         revision: row.revision,
     })
 }
@@ -182,7 +182,7 @@ fn decide_put(
     let subject = || Subject::Image(namespace.clone(), request.name.clone());
     let old = seen.rows[0]
         .clone()
-        .map(|row| stored(namespace, &request.name, row))
+        .map(|row| stored(namespace, request.name.clone(), row))
         .transpose()?;
     request
         .when
@@ -245,7 +245,7 @@ fn decide_delete(
     let Some(row) = &seen.rows[0] else {
         return Err(Error::NotFound(subject()));
     };
-    let old = stored(namespace, &request.name, row.clone())?;
+    let old = stored(namespace, request.name.clone(), row.clone())?;
     request
         .when
         .check(subject, Some(seen_as(&old)), seen.revision)?;

@@ -48,6 +48,9 @@ pub(super) struct Passed {
     pub image: Option<Weighed>,
 }
 
+/// A row of the table that drives the walk, and the image that it leads to.
+type Found = (Bytes, Option<(ImageName, Versioned)>);
+
 /// A record with the bytes that it takes as a message, at most.
 pub(super) struct Weighed {
     pub image: Stored<Image>,
@@ -108,23 +111,24 @@ impl Walk {
         let Some((namespace, rows)) = self.read(limit).await? else {
             return Ok(None);
         };
-        let images = if self.by_digest {
-            self.follow(&namespace, &rows).await?
+        let found = if self.by_digest {
+            self.follow(&namespace, rows).await?
         } else {
-            let named = |(row, value): &(Bytes, Versioned)| {
-                Ok(Some((schema::parse_name(row)?, value.clone())))
+            let named = |(row, value): (Bytes, Versioned)| {
+                let name = schema::parse_name(&row)?;
+                Ok((row, Some((name, value))))
             };
-            rows.iter().map(named).collect::<Result<_, Error>>()?
+            rows.into_iter().map(named).collect::<Result<_, Error>>()?
         };
         let is_costly = self.query.filter().is_costly();
-        let mut passed = Vec::with_capacity(rows.len());
-        for ((row, _), found) in rows.into_iter().zip(images) {
+        let mut passed = Vec::with_capacity(found.len());
+        for (row, found) in found {
             if is_costly {
                 // Lets others have the thread, and deadlines be kept, between two matches.
                 task::yield_now().await;
             }
             let image = match found {
-                Some((name, value)) => self.weigh(&namespace, &name, value)?,
+                Some((name, value)) => self.weigh(&namespace, name, value)?,
                 None => None,
             };
             let cursor = Cursor {
@@ -249,10 +253,10 @@ impl Walk {
     async fn follow(
         &self,
         namespace: &Namespace,
-        rows: &[(Bytes, Versioned)],
-    ) -> Result<Vec<Option<(ImageName, Versioned)>>, Error> {
+        rows: Vec<(Bytes, Versioned)>,
+    ) -> Result<Vec<Found>, Error> {
         let mut names = Vec::with_capacity(rows.len());
-        for (row, _) in rows {
+        for (row, _) in &rows {
             let (_, name) = schema::parse_digest_row(row)?;
             let is_asked_for = name.as_str().starts_with(&self.query.name_prefix);
             names.push(is_asked_for.then_some(name));
@@ -265,9 +269,9 @@ impl Walk {
             .collect();
         let mut records = self.snapshot.get(&keys).await?.into_iter();
         let mut found = Vec::with_capacity(names.len());
-        for name in names {
+        for ((row, _), name) in rows.into_iter().zip(names) {
             let Some(name) = name else {
-                found.push(None);
+                found.push((row, None));
                 continue;
             };
             let Some(record) = records.next().flatten() else {
@@ -275,7 +279,7 @@ impl Walk {
                     "the digest index names {name}, which is not there"
                 )));
             };
-            found.push(Some((name, record)));
+            found.push((row, Some((name, record))));
         }
         Ok(found)
     }
@@ -283,7 +287,7 @@ impl Walk {
     fn weigh(
         &self,
         namespace: &Namespace,
-        name: &ImageName,
+        name: ImageName,
         value: Versioned,
     ) -> Result<Option<Weighed>, Error> {
         let bytes =

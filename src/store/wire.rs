@@ -109,12 +109,14 @@ fn stored_descriptor(target: &Descriptor) -> pb::Descriptor {
         size: target.size().get(),
         annotations: target.annotations().clone(),
         urls: target.urls().to_vec(),
-        platform: target.platform().map(|platform| pb::Platform {
-            architecture: platform.architecture().to_owned(),
-            os: platform.os().to_owned(),
-            os_version: platform.os_version().to_owned(),
-            os_features: platform.os_features().to_vec(),
-            variant: platform.variant().to_owned(),
+        platform: target.platform().map(|platform| {
+            Box::new(pb::Platform {
+                architecture: platform.architecture().to_owned(),
+                os: platform.os().to_owned(),
+                os_version: platform.os_version().to_owned(),
+                os_features: platform.os_features().to_vec(),
+                variant: platform.variant().to_owned(),
+            })
         }),
         artifact_type: target
             .artifact_type()

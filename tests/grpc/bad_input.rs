@@ -246,7 +246,7 @@ async fn a_descriptor_with_an_impossible_part_is_refused_by_that_part() {
             architecture: architecture.to_owned(),
             ..Default::default()
         };
-        let request = put_to(|target| target.platform = Some(platform));
+        let request = put_to(|target| target.platform = Some(Box::new(platform)));
         victim
             .put_refused(request, &format!("image.target.platform.{field}"))
             .await;

@@ -128,13 +128,13 @@ async fn the_whole_descriptor_comes_back() {
             "https://example.com/x".to_owned(),
             "https://example.com/y".to_owned(),
         ],
-        platform: Some(pb::Platform {
+        platform: Some(Box::new(pb::Platform {
             architecture: "arm".to_owned(),
             os: "windows".to_owned(),
             os_version: "10.0.14393".to_owned(),
             os_features: vec!["win32k".to_owned()],
             variant: "v7".to_owned(),
-        }),
+        })),
         artifact_type: "application/x-thing".to_owned(),
         data: "{}".into(),
     };

@@ -28,7 +28,7 @@ pub fn descriptor(message: pb::Descriptor) -> Result<Descriptor, Invalid> {
     .with_urls(message.urls)?;
     if let Some(platform) = message.platform {
         target = target.with_platform(Some(
-            self::platform(platform).map_err(|e| e.within("platform"))?,
+            self::platform(*platform).map_err(|e| e.within("platform"))?,
         ));
     }
     if !message.artifact_type.is_empty() {
@@ -233,12 +233,14 @@ fn descriptor_message(target: &Descriptor) -> pb::Descriptor {
         size: target.size().get_i64(),
         annotations: target.annotations().clone(),
         urls: target.urls().to_vec(),
-        platform: target.platform().map(|platform| pb::Platform {
-            architecture: platform.architecture().to_owned(),
-            os: platform.os().to_owned(),
-            os_version: platform.os_version().to_owned(),
-            os_features: platform.os_features().to_vec(),
-            variant: platform.variant().to_owned(),
+        platform: target.platform().map(|platform| {
+            Box::new(pb::Platform {
+                architecture: platform.architecture().to_owned(),
+                os: platform.os().to_owned(),
+                os_version: platform.os_version().to_owned(),
+                os_features: platform.os_features().to_vec(),
+                variant: platform.variant().to_owned(),
+            })
         }),
         artifact_type: target
             .artifact_type()
