@@ -9,7 +9,10 @@ const API: [&str; 4] = [
     "imagestore/v1/namespaces.proto",
     "imagestore/v1/store.proto",
 ];
-const STORAGE: [&str; 1] = ["imagestore/storage/v1/records.proto"];
+const STORAGE: [&str; 2] = [
+    "imagestore/storage/v1/backup.proto",
+    "imagestore/storage/v1/records.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");

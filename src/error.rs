@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::{Digest, ImageName, Invalid, Namespace};
-use crate::kv::{CommitError, OpenError, ReadError, Revision};
+use crate::kv::{CommitError, CompactError, OpenError, ReadError, Revision};
 
 /// Why a call failed. Only [`Error::OutcomeUnknown`] leaves open whether something was written; after
 /// any other error nothing has changed.
@@ -42,6 +42,23 @@ pub enum Error {
     /// The changes that the caller asks for have been trimmed.
     #[error("changes before revision {oldest} have been trimmed; start again from a listing")]
     Compacted { oldest: Revision },
+    /// What a name was then is not kept any more.
+    #[error(
+        "{subject}: what it was at revision {asked} is no longer kept; the oldest generation that \
+         is kept was made at revision {oldest}"
+    )]
+    HistoryTrimmed {
+        subject: Subject,
+        asked: Revision,
+        oldest: Revision,
+    },
+    /// One of several writes that are done together could not be; none of them was.
+    #[error("item {index}: {cause}")]
+    Item {
+        index: usize,
+        #[source]
+        cause: Box<Error>,
+    },
     /// A snapshot was open for so long that it was given up.
     #[error("the snapshot was open for {minutes} minutes and has been given up; start again")]
     SnapshotExpired { minutes: u64 },
@@ -61,12 +78,18 @@ pub enum Error {
     /// The disk is nearly full; what frees space still works.
     #[error("only {free} bytes are free on the disk, less than {least}; delete something first")]
     DiskFull { free: u64, least: u64 },
+    /// No space was given back, and the file is as it was.
+    #[error("{0}")]
+    NotCompacted(CompactError),
     /// The storage refuses writes until it is opened again.
     #[error("writes have stopped: {0}")]
     Stopped(Arc<str>),
     /// The store was closed, or is being closed.
     #[error("the store is closed")]
     Closed,
+    /// A watch ends because the store is about to be closed.
+    #[error("the store is going away; watch again after the last revision that came")]
+    GoingAway,
     /// The write may have happened or not.
     #[error("it is not known whether the write happened ({0}); read to find out")]
     OutcomeUnknown(Arc<str>),
@@ -92,6 +115,8 @@ pub enum Error {
 pub enum Subject {
     Image(Namespace, ImageName),
     Namespace(Namespace),
+    /// A generation of an image in history; without a revision, the newest.
+    Generation(Namespace, ImageName, Option<Revision>),
 }
 
 impl Error {
@@ -106,19 +131,22 @@ impl Subject {
         match self {
             Self::Image(..) => "image",
             Self::Namespace(_) => "namespace",
+            Self::Generation(..) => "generation",
         }
     }
 
     pub fn name(&self) -> &str {
         match self {
-            Self::Image(_, name) => name.as_str(),
+            Self::Image(_, name) | Self::Generation(_, name, _) => name.as_str(),
             Self::Namespace(name) => name.as_str(),
         }
     }
 
     pub fn namespace(&self) -> &Namespace {
         match self {
-            Self::Image(namespace, _) | Self::Namespace(namespace) => namespace,
+            Self::Image(namespace, _)
+            | Self::Namespace(namespace)
+            | Self::Generation(namespace, ..) => namespace,
         }
     }
 }
@@ -128,6 +156,18 @@ impl fmt::Display for Subject {
         match self {
             Self::Image(namespace, name) => write!(f, "image {name} in namespace {namespace}"),
             Self::Namespace(name) => write!(f, "namespace {name}"),
+            Self::Generation(namespace, name, Some(made)) => {
+                write!(
+                    f,
+                    "generation {made} of image {name} in namespace {namespace}"
+                )
+            }
+            Self::Generation(namespace, name, None) => {
+                write!(
+                    f,
+                    "an older generation of image {name} in namespace {namespace}"
+                )
+            }
         }
     }
 }
@@ -138,6 +178,19 @@ impl From<ReadError> for Error {
             ReadError::Compacted { oldest } => Self::Compacted { oldest },
             ReadError::Unavailable(cause) => Self::Unavailable(cause),
             ReadError::Corrupt(what) => Self::Corrupt(what),
+        }
+    }
+}
+
+impl From<CompactError> for Error {
+    fn from(error: CompactError) -> Self {
+        match error {
+            CompactError::Full { free, least } => Self::DiskFull { free, least },
+            CompactError::Stopped(why) => Self::Stopped(why),
+            CompactError::Closed => Self::Closed,
+            CompactError::UnderWay | CompactError::Overtaken { .. } | CompactError::Failed(_) => {
+                Self::NotCompacted(error)
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! kill -9 under 16 writers, again and again on one store: no acknowledged write is lost, none is
-//! half there, and the log agrees with the state.
+//! kill -9 under 16 writers and a watcher, again and again on one store: no acknowledged write is lost,
+//! none is half there, the log agrees with the state, and the watcher sees each write once, in order.
 //!
 //! `IMAGESTORE_CRASH_ROUNDS` sets the number of rounds (20; 200 where `CI` is set), `IMAGESTORE_SEED`
 //! repeats a run as far as the machine lets it.
@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Server, delete, digest, eventually, folder, put, socket};
+use common::{PATIENCE, Server, delete, digest, eventually, folder, put, socket};
 use futures::future::join_all;
 use imagestore::Store;
 use imagestore::proto::v1 as pb;
+use imagestore::proto::v1::image_event::Event;
 use imagestore::proto::v1::images_client::ImagesClient;
+use imagestore::proto::v1::watch_images_response::Kind;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 const WRITERS: usize = 16;
@@ -41,15 +44,18 @@ const STARTING: u64 = 40;
 /// What a name holds: a target's digest, and the revision that wrote it.
 type Held = (String, u64);
 
+/// A name, and the digest that it was put with; `None` for a Delete.
+type Write = (String, Option<String>);
+
 /// What one writer knows of its names.
 #[derive(Default)]
 struct Known {
     /// As acknowledged.
     held: BTreeMap<String, Held>,
-    /// The write that the kill cut off: a name, and the digest it may have now; `None` for a Delete.
-    cut_off: Option<(String, Option<String>)>,
-    /// The revisions of the writes that were acknowledged in this round.
-    revisions: Vec<u64>,
+    /// The write that the kill cut off.
+    cut_off: Option<Write>,
+    /// The writes that were acknowledged in this round.
+    acknowledged: Vec<(u64, Write)>,
     written: u64,
 }
 
@@ -153,12 +159,99 @@ async fn write(
             before.is_none_or(|before| revision > before),
             "{name} went back to {revision}"
         );
-        known.revisions.push(revision);
+        known
+            .acknowledged
+            .push((revision, (name.clone(), wrote.clone())));
         round.acknowledged.fetch_add(1, Ordering::SeqCst);
         match wrote {
             Some(digest) => known.held.insert(name, (digest, revision)),
             None => known.held.remove(&name),
         };
+    }
+}
+
+/// What a watcher was told, by all servers together.
+struct Witness {
+    /// All up to this revision was told.
+    at: u64,
+    told: BTreeMap<u64, Write>,
+    held: BTreeMap<String, Held>,
+}
+
+impl Witness {
+    /// The first revision makes the store; each after it is one write.
+    fn new() -> Self {
+        Self {
+            at: 1,
+            told: BTreeMap::new(),
+            held: BTreeMap::new(),
+        }
+    }
+
+    async fn watch(&self, channel: Channel) -> tonic::Result<Streaming<pb::WatchImagesResponse>> {
+        let request = pb::WatchImagesRequest {
+            after_revision: self.at,
+            ..Default::default()
+        };
+        let watch = ImagesClient::new(channel).watch(request).await?;
+        Ok(watch.into_inner())
+    }
+
+    /// Ordered, gapless, unique and atomic: the next revision, once, with all that it did.
+    fn take(&mut self, message: pb::WatchImagesResponse) {
+        let changes = match message.kind.unwrap() {
+            Kind::Changes(changes) => changes,
+            Kind::Progress(progress) => return assert_eq!(progress.revision, self.at),
+            other => panic!("nobody asked for {other:?}"),
+        };
+        assert_eq!(changes.revision, self.at + 1, "after {}", self.at);
+        self.at = changes.revision;
+        let [event] = &changes.events[..] else {
+            panic!("each revision wrote one name, not {changes:?}");
+        };
+        let write = match event.event.clone().unwrap() {
+            Event::Put(image) => {
+                assert_eq!(image.revision, self.at);
+                let digest = image.target.unwrap().digest;
+                self.held
+                    .insert(image.name.clone(), (digest.clone(), self.at));
+                (image.name, Some(digest))
+            }
+            Event::Deleted(gone) => {
+                let held = self.held.remove(&gone.name);
+                assert!(held.is_some(), "{} was not there", gone.name);
+                (gone.name, None)
+            }
+            Event::NamespaceRemoved(removed) => panic!("nobody removed {removed:?}"),
+        };
+        self.told.insert(self.at, write);
+    }
+
+    /// Watches until the server is gone.
+    async fn until_killed(mut self, channel: Channel, round: Arc<Round>) -> Self {
+        let mut watch = self.watch(channel).await;
+        let ended = loop {
+            match &mut watch {
+                Ok(messages) => match messages.message().await {
+                    Ok(Some(message)) => self.take(message),
+                    ended => break format!("{ended:?}"),
+                },
+                Err(status) => break format!("{status:?}"),
+            }
+        };
+        let is_killed = round.killed.load(Ordering::SeqCst);
+        assert!(is_killed, "ended while it ran: {ended}");
+        self
+    }
+
+    /// Goes on with another server, up to a revision.
+    async fn catch_up(&mut self, channel: Channel, newest: u64) {
+        let mut watch = self.watch(channel).await.unwrap();
+        while self.at < newest {
+            let message = tokio::time::timeout(PATIENCE, watch.message()).await;
+            let message = message.expect("it tells what it has not told").unwrap();
+            self.take(message.unwrap());
+        }
     }
 }
 
@@ -282,6 +375,7 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
     let root = folder();
     let mut server = Server::at(root.path()).await;
     let mut writers: Vec<Known> = (0..WRITERS).map(|_| Known::default()).collect();
+    let mut witness = Witness::new();
     let mut issued = HashSet::new();
     let (mut newest, mut total) = (0, 0u64);
     for round in 1..=rounds {
@@ -298,6 +392,8 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
                 shared.clone(),
             )));
         }
+        let channel = server.channel().await;
+        let watcher = tokio::spawn(witness.until_killed(channel, shared.clone()));
         tokio::time::sleep(Duration::from_millis(random.below(LONGEST))).await;
         eventually("enough was written to be lost", async || {
             shared.acknowledged.load(Ordering::SeqCst) >= LEAST_WRITES
@@ -309,10 +405,13 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
         if random.below(4) == 0 {
             killed_while_it_starts(root.path(), random.below(STARTING)).await;
         }
+        witness = watcher.await.unwrap();
         let before = newest;
+        let mut acknowledged = Vec::new();
         for known in join_all(tasks).await {
             let mut known = known.unwrap();
-            for revision in known.revisions.drain(..) {
+            for (revision, write) in known.acknowledged.drain(..) {
+                acknowledged.push((revision, write));
                 assert!(
                     revision > before,
                     "revision {revision} was of an earlier round"
@@ -333,6 +432,7 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
             at >= newest,
             "round {round}: revision {newest} was acknowledged, and it is at {at}"
         );
+        let all = there.clone();
         for (writer, known) in writers.iter_mut().enumerate() {
             settle(known, &mut there, &format!("w{writer:02}/"), at);
         }
@@ -359,6 +459,12 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
             }
             Reader::Process(server) => server,
         };
+        witness.catch_up(server.channel().await, at).await;
+        assert_eq!((witness.at, &witness.held), (at, &all), "round {round}");
+        for (revision, write) in acknowledged {
+            let told = witness.told.get(&revision);
+            assert_eq!(told, Some(&write), "round {round}: revision {revision}");
+        }
     }
     eprintln!("crash: {rounds} rounds, seed {seed}, {total} acknowledged writes, none lost");
 }
@@ -373,6 +479,6 @@ async fn killed_while_it_starts(root: &Path, after: u64) {
 }
 
 async fn verified(store: &Store, round: u64) {
-    let problems = store.verify().await.unwrap();
+    let problems = store.verify().await.unwrap().problems;
     assert!(problems.is_empty(), "round {round}: {problems:?}");
 }

@@ -11,12 +11,12 @@ use tokio::net::UnixStream;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::lineup::{Peer, Work};
 use crate::record::{LABEL, LISTED, MEDIA_TYPE, Record, SIZE};
-use crate::wire::{Page, Rows, containerd, etcd};
+use crate::wire::{Page, Rows, Told, containerd, etcd};
 
 const LARGEST_ANSWER: usize = 64 << 20;
 const PAGE: i32 = 1_000;
@@ -101,6 +101,7 @@ impl Client {
                 let request = v1::GetImageRequest {
                     namespace: namespace.into(),
                     name: name.clone(),
+                    ..v1::GetImageRequest::default()
                 };
                 let answer: v1::GetImageResponse = self
                     .unary("/imagestore.v1.Images/Get", None, request)
@@ -228,6 +229,21 @@ impl Client {
             rows += message.rows.len() as u64;
         }
         Ok(rows)
+    }
+
+    /// Watches all that changes in imagestore from now on.
+    pub async fn watch(&mut self) -> Result<Streaming<Told>, Status> {
+        let request = v1::WatchImagesRequest {
+            namespace: "-".into(),
+            ..Default::default()
+        };
+        self.ready().await?;
+        let answer = self.grpc.server_streaming(
+            Request::new(request),
+            PathAndQuery::from_static("/imagestore.v1.Images/Watch"),
+            ProstCodec::<v1::WatchImagesRequest, Told>::default(),
+        );
+        Ok(answer.await?.into_inner())
     }
 
     /// Reads a whole namespace in pages where the peer has pages, and else in one answer.

@@ -11,6 +11,7 @@ mod process;
 mod record;
 mod report;
 mod scale;
+mod watch;
 mod wire;
 
 use std::path::PathBuf;
@@ -72,11 +73,12 @@ enum Part {
     Put,
     Overwrite,
     Scale,
+    Watch,
 }
 
 impl Part {
     /// Readers first: what they read must be what was loaded.
-    const ALL: [Part; 7] = [
+    const ALL: [Part; 8] = [
         Part::Get,
         Part::Digest,
         Part::Stream,
@@ -84,6 +86,7 @@ impl Part {
         Part::Put,
         Part::Overwrite,
         Part::Scale,
+        Part::Watch,
     ];
 
     fn work(self) -> Option<Work> {
@@ -94,7 +97,7 @@ impl Part {
             Part::List => Some(Work::Pages),
             Part::Put => Some(Work::Put),
             Part::Overwrite => Some(Work::Overwrite),
-            Part::Scale => None,
+            Part::Scale | Part::Watch => None,
         }
     }
 }
@@ -156,6 +159,14 @@ async fn run(options: &Options) -> Result<(), Failure> {
         let done = scale::run(&place, options.records, time).await?;
         println!("{}\n", report::sizes(&done, contest.as_ref()));
         scale = Some(done);
+    }
+    if parts.contains(&Part::Watch) {
+        eprintln!("{} watchers", watch::WATCHERS);
+        let done = watch::run(&place, options.records).await?;
+        println!("{done}\n");
+        if done.lost > 0 {
+            return Err(format!("{} changes were lost", done.lost).into());
+        }
     }
 
     println!("{}", report::bars(contest.as_ref(), scale.as_ref()));

@@ -21,6 +21,21 @@ pub struct Page {
     pub next_page_token: String,
 }
 
+/// Of `WatchImagesResponse` what says which revision it is about.
+#[derive(Clone, PartialEq, Message)]
+pub struct Told {
+    #[prost(message, optional, tag = "3")]
+    pub changes: Option<At>,
+    #[prost(message, optional, tag = "4")]
+    pub progress: Option<At>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct At {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+
 pub mod containerd {
     use std::collections::HashMap;
 

@@ -33,7 +33,7 @@ pub struct Common {
         hide_env_values = true
     )]
     address: Option<Address>,
-    /// Whose names; `-` means all namespaces, for ls, count and export
+    /// Whose names; `-` means all namespaces, for ls, count, watch and export
     #[arg(
         short,
         long,

@@ -34,8 +34,8 @@ pub struct Export {
     conditions: Conditions,
 }
 
-/// Where the lines go.
-enum Target {
+/// Where the bytes go.
+pub(super) enum Target {
     Stdout,
     /// Something that cannot be replaced by a file: a pipe, a device.
     InPlace(PathBuf),
@@ -118,7 +118,7 @@ async fn write_all(
 // === impl Target ===
 
 impl Target {
-    fn of(file: &Path) -> Self {
+    pub(super) fn of(file: &Path) -> Self {
         if file.as_os_str() == "-" {
             return Self::Stdout;
         }
@@ -138,7 +138,7 @@ impl Target {
         }
     }
 
-    fn open(&self) -> io::Result<Box<dyn Write>> {
+    pub(super) fn open(&self) -> io::Result<Box<dyn Write>> {
         Ok(match self {
             Self::Stdout => Box::new(io::stdout()),
             Self::InPlace(place) => Box::new(File::options().write(true).open(place)?),
@@ -147,7 +147,7 @@ impl Target {
     }
 
     /// Makes the complete file durable, then visible.
-    fn keep(&self) -> io::Result<()> {
+    pub(super) fn keep(&self) -> io::Result<()> {
         let Self::Replaced { part, place } = self else {
             return Ok(());
         };
@@ -158,14 +158,14 @@ impl Target {
         fs::rename(part, place)
     }
 
-    fn discard(&self) {
+    pub(super) fn discard(&self) {
         if let Self::Replaced { part, .. } = self {
             // The failure that led here is the one to tell.
             let _ = fs::remove_file(part);
         }
     }
 
-    fn failure(&self, why: io::Error) -> Failure {
+    pub(super) fn failure(&self, why: io::Error) -> Failure {
         match self {
             Self::Stdout => Failure::writing_stdout(why),
             Self::InPlace(place) | Self::Replaced { place, .. } => Failure::new(format!(

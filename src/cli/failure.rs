@@ -77,6 +77,29 @@ pub fn system_reason(cause: &io::Error) -> String {
     }
 }
 
+/// Whether one item of many is to blame, so that the others may still go well.
+pub fn concerns_one_item(code: Code) -> bool {
+    match code {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
+    }
+}
+
 /// What the service refused, field by field, in the words of the command line.
 fn complaint(status: &Status) -> String {
     let violations = status
@@ -124,6 +147,8 @@ fn option(field: &str) -> &str {
         "filters" => "--filter",
         "if_etag" => "--if-etag",
         "if_target" => "--if-target",
+        "request_id" => "--request-id",
+        "history_limit" => "--history",
         _ => field,
     }
 }

@@ -1,7 +1,10 @@
 //! `imagestore get`: shows one image.
 
+use tonic::Code;
+
 use super::connect::Common;
 use super::failure::Failure;
+use super::history::see_history;
 use super::human::{ago, size};
 use super::ls::now;
 use super::output::{self, Output};
@@ -15,15 +18,26 @@ use crate::proto::v1::GetImageRequest;
 pub struct Get {
     /// The image's whole name
     name: String,
+    /// As it was at this revision of the store
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    at: Option<u64>,
 }
 
 impl Get {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let request = GetImageRequest {
             namespace: common.namespace.clone(),
-            name: self.name,
+            name: self.name.clone(),
+            at_revision: self.at.unwrap_or_default(),
         };
-        let answer = common.images().await?.get(request).await?.into_inner();
+        let answer = common.images().await?.get(request).await;
+        let answer = answer.map_err(|status| match (self.at, status.code()) {
+            (Some(_), Code::NotFound | Code::OutOfRange) => {
+                Failure::from(status).next(see_history(common, &self.name))
+            }
+            _ => Failure::from(status),
+        })?;
+        let answer = answer.into_inner();
         let record = ImageRecord::from(answer.image.unwrap_or_default());
         match common.output {
             Output::Table => output::text(&block(&record, now()).to_string()),

@@ -10,12 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinHandle};
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::connect::{ALL_NAMESPACES, Common};
-use super::failure::{Exit, Failure, say, system_reason};
+use super::failure::{Exit, Failure, concerns_one_item, say, system_reason};
 use super::lines::{self, Lines};
 use super::output::{self, Output};
 use super::record::ImageRecord;
@@ -169,29 +169,6 @@ fn request(record: ImageRecord, default: &str, given: bool) -> PutImageRequest {
     }
 }
 
-/// Whether the line is to blame, so that other lines may still go well.
-fn is_lines_fault(code: Code) -> bool {
-    match code {
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::OutOfRange => true,
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss
-        | Code::Unauthenticated => false,
-    }
-}
-
 /// What the service refused in a line, in the words of the file.
 fn complaint(status: &Status) -> String {
     let refused = status
@@ -286,7 +263,7 @@ impl Importer {
         match answer.result {
             Ok(put) if put.changed => self.tally.imported += 1,
             Ok(_) => self.tally.unchanged += 1,
-            Err(status) if is_lines_fault(status.code()) => {
+            Err(status) if concerns_one_item(status.code()) => {
                 self.complain(answer.line, complaint(&status));
             }
             Err(status) => {

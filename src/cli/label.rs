@@ -6,6 +6,7 @@ use super::connect::Common;
 use super::failure::Failure;
 use super::pair::Pair;
 use super::put;
+use super::retry::RequestId;
 use crate::proto::v1::{Image, PutImageRequest};
 
 /// Set or remove labels of an image, and leave its others as they are
@@ -19,6 +20,8 @@ pub struct Label {
     /// Only if the record has this etag
     #[arg(long, value_name = "ETAG")]
     if_etag: Option<String>,
+    #[command(flatten)]
+    request_id: RequestId,
 }
 
 impl Label {
@@ -47,6 +50,7 @@ impl Label {
             image: Some(image),
             update_mask: Some(FieldMask { paths }),
             if_etag: self.if_etag.unwrap_or_default(),
+            request_id: self.request_id.text(),
             ..PutImageRequest::default()
         }
     }
@@ -64,6 +68,7 @@ mod tests {
                 .map(|text| text.parse().unwrap())
                 .into(),
             if_etag: None,
+            request_id: RequestId::default(),
         };
         let request = label.request("ns".into());
         let paths = request.update_mask.unwrap().paths;

@@ -1,12 +1,15 @@
 //! The command line: one file a command, over the same API that everybody uses.
 
 mod address;
+mod backup;
+mod compact;
 mod completions;
 mod connect;
 mod count;
 mod export;
 mod failure;
 mod get;
+mod history;
 mod human;
 mod import;
 mod label;
@@ -17,11 +20,16 @@ mod output;
 mod pair;
 mod put;
 mod record;
+mod restore;
+mod retry;
 mod rm;
+mod rollback;
 mod select;
 mod serve;
 mod status;
 mod table;
+mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -52,11 +60,18 @@ enum Command {
     Ls(ls::Ls),
     Label(label::Label),
     Rm(rm::Rm),
+    History(history::History),
+    Rollback(rollback::Rollback),
     Count(count::Count),
+    Watch(watch::Watch),
     Ns(ns::Ns),
     Import(import::Import),
     Export(export::Export),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Compact(compact::Compact),
     Status(status::Status),
+    Verify(verify::Verify),
     Completions(completions::Completions),
 }
 
@@ -101,11 +116,18 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Ls(ls) => ls.run(common).await,
         Command::Label(label) => label.run(common).await,
         Command::Rm(rm) => rm.run(common).await,
+        Command::History(history) => history.run(common).await,
+        Command::Rollback(rollback) => rollback.run(common).await,
         Command::Count(count) => count.run(common).await,
+        Command::Watch(watch) => watch.run(common).await,
         Command::Ns(ns) => ns.run(common).await,
         Command::Import(import) => import.run(common).await,
         Command::Export(export) => export.run(common).await,
+        Command::Backup(backup) => backup.run(common).await,
+        Command::Restore(restore) => restore.run(common).await,
+        Command::Compact(compact) => compact.run(common).await,
         Command::Status(status) => status.run(common).await,
+        Command::Verify(verify) => verify.run(common).await,
         Command::Completions(completions) => completions.run(),
     }
 }

@@ -1,24 +1,32 @@
-//! `imagestore ns`: lists, creates and removes namespaces.
+//! `imagestore ns`: lists, shows, creates, changes and removes namespaces.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
+use prost_types::FieldMask;
 use serde::Serialize;
-use tonic::Code;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::connect::Common;
 use super::failure::Failure;
+use super::get::moment;
 use super::human::ago;
 use super::ls::now;
 use super::output::{self, Output, Values};
 use super::pair::{Pair, to_map};
 use super::put::verb;
 use super::record::{rfc3339, timestamp};
-use super::table::{Table, printable};
+use super::retry::RequestId;
+use super::table::{Block, Table, printable};
+use crate::domain::Timestamp;
+use crate::proto::v1::namespaces_client::NamespacesClient;
 use crate::proto::v1::{
-    DeleteNamespaceRequest, ListNamespacesRequest, Namespace, PutNamespaceRequest,
+    DeleteNamespaceRequest, GetNamespaceRequest, ListNamespacesRequest, Namespace,
+    PutNamespaceRequest, PutNamespaceResponse,
 };
 
-/// List, create and remove namespaces
+/// List, show, create, change and remove namespaces
 #[derive(Debug, clap::Args)]
 pub struct Ns {
     #[command(subcommand)]
@@ -28,6 +36,7 @@ pub struct Ns {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Ls(Ls),
+    Get(Get),
     Put(Put),
     Rm(Rm),
 }
@@ -42,9 +51,17 @@ struct Ls {
     quiet: bool,
 }
 
+/// Show all that is known of a namespace
+#[derive(Debug, clap::Args)]
+struct Get {
+    /// The namespace
+    name: String,
+}
+
 /// Create a namespace, or replace its labels
 ///
-/// Labels that are not given again go away. The first image of a namespace creates it too.
+/// Labels that are not given again go away, unless only --history is given. The first image of a
+/// namespace creates it too.
 #[derive(Debug, clap::Args)]
 struct Put {
     /// The namespace: 1 to 76 letters and digits, in runs joined by one of . _ -
@@ -52,6 +69,19 @@ struct Put {
     /// A label; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Pair>,
+    /// How many generations of each name are kept once they have ended: 0 to 1000, or `default`;
+    /// stays as it is if not given
+    #[arg(long, value_name = "N")]
+    history: Option<Kept>,
+    #[command(flatten)]
+    request_id: RequestId,
+}
+
+/// How much history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Default,
+    Generations(u32),
 }
 
 /// Remove a namespace that holds nothing
@@ -62,6 +92,8 @@ struct Rm {
     /// Remove it with all that it holds
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    request_id: RequestId,
 }
 
 /// A namespace as JSON.
@@ -71,6 +103,8 @@ struct NamespaceRecord {
     images: i64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_limit: Option<u32>,
     created_at: String,
     updated_at: String,
     etag: String,
@@ -93,6 +127,7 @@ impl Ns {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         match self.command {
             Command::Ls(ls) => ls.run(common).await,
+            Command::Get(get) => get.run(common).await,
             Command::Put(put) => put.run(common).await,
             Command::Rm(rm) => rm.run(common).await,
         }
@@ -142,7 +177,7 @@ fn names(namespaces: &[Namespace]) -> String {
 
 fn table(namespaces: &[Namespace]) -> Table {
     let now = now();
-    let mut table = Table::new(["NAMESPACE", "IMAGES", "CREATED", "LABELS"]);
+    let mut table = Table::new(["NAMESPACE", "IMAGES", "HISTORY", "CREATED", "LABELS"]);
     for namespace in namespaces {
         let created = timestamp(namespace.created_at.as_ref()).map(|at| ago(at, now));
         let labels: Vec<String> = namespace
@@ -153,6 +188,7 @@ fn table(namespaces: &[Namespace]) -> Table {
         table.push([
             namespace.name.as_str(),
             &namespace.images.to_string(),
+            &kept(namespace.history_limit),
             &created.unwrap_or_default(),
             &labels.join(","),
         ]);
@@ -160,17 +196,40 @@ fn table(namespaces: &[Namespace]) -> Table {
     table
 }
 
+/// How much history is kept, in a word.
+fn kept(limit: Option<u32>) -> String {
+    limit.map_or_else(|| "default".to_owned(), |limit| limit.to_string())
+}
+
+impl Get {
+    async fn run(self, common: &Common) -> Result<(), Failure> {
+        let request = GetNamespaceRequest { name: self.name };
+        let answer = common.namespaces().await?.get(request).await;
+        let answer = answer.map_err(failure)?.into_inner();
+        let record = NamespaceRecord::from(answer.namespace.unwrap_or_default());
+        match common.output {
+            Output::Table => output::text(&block(&record, now()).to_string()),
+            Output::Json | Output::Ndjson => output::object(common.output, &record),
+        }
+    }
+}
+
+fn block(record: &NamespaceRecord, now: Timestamp) -> Block {
+    let mut block = Block::default();
+    block.push("Name", &record.name);
+    block.push("Images", record.images.to_string());
+    block.push("History", kept(record.history_limit));
+    block.push_pairs("Labels", &record.labels);
+    block.push("Created", moment(&record.created_at, now));
+    block.push("Updated", moment(&record.updated_at, now));
+    block.push("Etag", &record.etag);
+    block
+}
+
 impl Put {
     async fn run(self, common: &Common) -> Result<(), Failure> {
-        let request = PutNamespaceRequest {
-            namespace: Some(Namespace {
-                name: self.name,
-                labels: to_map(self.labels),
-                ..Namespace::default()
-            }),
-            ..PutNamespaceRequest::default()
-        };
-        let answer = common.namespaces().await?.put(request).await?.into_inner();
+        let mut client = common.namespaces().await?;
+        let answer = put(&mut client, self.request()).await.map_err(failure)?;
         let namespace = answer.namespace.unwrap_or_default();
         match common.output {
             Output::Table => {
@@ -188,6 +247,65 @@ impl Put {
             ),
         }
     }
+
+    /// Names what it changes, so that the rest stays as it is.
+    fn request(self) -> PutNamespaceRequest {
+        let mut paths = Vec::new();
+        if self.history.is_none() || !self.labels.is_empty() {
+            paths.push("labels".to_owned());
+        }
+        if self.history.is_some() {
+            paths.push("history_limit".to_owned());
+        }
+        PutNamespaceRequest {
+            namespace: Some(Namespace {
+                name: self.name,
+                labels: to_map(self.labels),
+                history_limit: match self.history {
+                    None | Some(Kept::Default) => None,
+                    Some(Kept::Generations(limit)) => Some(limit),
+                },
+                ..Namespace::default()
+            }),
+            update_mask: Some(FieldMask { paths }),
+            request_id: self.request_id.text(),
+            ..PutNamespaceRequest::default()
+        }
+    }
+}
+
+/// Puts what needs a namespace that is there, which is created first where it is not. So the request
+/// is the same whenever it is sent, as its id demands.
+async fn put(
+    client: &mut NamespacesClient<Channel>,
+    request: PutNamespaceRequest,
+) -> Result<PutNamespaceResponse, Status> {
+    match client.put(request.clone()).await {
+        Err(status) if status.code() == Code::NotFound => {}
+        answered => return Ok(answered?.into_inner()),
+    }
+    let bare = Namespace {
+        name: request
+            .namespace
+            .as_ref()
+            .map(|namespace| namespace.name.clone())
+            .unwrap_or_default(),
+        ..Namespace::default()
+    };
+    let create = PutNamespaceRequest {
+        namespace: Some(bare),
+        must_not_exist: true,
+        ..PutNamespaceRequest::default()
+    };
+    let created = match client.put(create).await {
+        Ok(_) => true,
+        Err(status) if status.code() == Code::AlreadyExists => false,
+        Err(status) => return Err(status),
+    };
+    let mut answer = client.put(request).await?.into_inner();
+    answer.created |= created;
+    answer.changed |= created;
+    Ok(answer)
 }
 
 impl Rm {
@@ -195,18 +313,11 @@ impl Rm {
         let request = DeleteNamespaceRequest {
             name: self.name,
             force: self.force,
+            request_id: self.request_id.text(),
             ..DeleteNamespaceRequest::default()
         };
         let answer = common.namespaces().await?.delete(request).await;
-        let answer = answer.map_err(|status| match status.code() {
-            Code::FailedPrecondition => {
-                Failure::from(status).next("With --force it goes together with all that it holds")
-            }
-            Code::NotFound => {
-                Failure::from(status).next("'imagestore ns ls' shows which there are")
-            }
-            _ => Failure::from(status),
-        })?;
+        let answer = answer.map_err(failure)?;
         let namespace = answer.into_inner().namespace.unwrap_or_default();
         match common.output {
             Output::Table => output::text(&format!(
@@ -221,6 +332,30 @@ impl Rm {
     }
 }
 
+fn failure(status: Status) -> Failure {
+    match status.code() {
+        Code::FailedPrecondition => {
+            Failure::from(status).next("With --force it goes together with all that it holds")
+        }
+        Code::NotFound => Failure::from(status).next("'imagestore ns ls' shows which there are"),
+        _ => status.into(),
+    }
+}
+
+impl FromStr for Kept {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(Self::Default),
+            number => number
+                .parse()
+                .map(Self::Generations)
+                .map_err(|_| "write a number, or `default`"),
+        }
+    }
+}
+
 impl From<Namespace> for NamespaceRecord {
     fn from(namespace: Namespace) -> Self {
         Self {
@@ -229,6 +364,7 @@ impl From<Namespace> for NamespaceRecord {
             name: namespace.name,
             images: namespace.images,
             labels: namespace.labels,
+            history_limit: namespace.history_limit,
             etag: namespace.etag,
             revision: namespace.revision,
         }

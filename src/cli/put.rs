@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::output::{self, Output};
 use super::pair::{Pair, to_map};
 use super::record::ImageRecord;
+use super::retry::RequestId;
 use super::table::printable;
 use crate::proto::v1::{Descriptor, Image, Platform, PutImageRequest, PutImageResponse};
 
@@ -58,6 +59,8 @@ pub struct Put {
     /// Say what would happen, and write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    request_id: RequestId,
 }
 
 /// What became of a record.
@@ -108,6 +111,7 @@ impl Put {
             if_etag: self.if_etag.unwrap_or_default(),
             if_target: self.if_target.unwrap_or_default(),
             validate_only: self.dry_run,
+            request_id: self.request_id.text(),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! `imagestore rm`: removes images by name.
 
-use tonic::Code;
-
 use super::connect::Common;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, concerns_one_item};
 use super::output::{Output, Stdout, Values};
 use super::record::ImageRecord;
+use super::retry::RequestId;
 use super::table::printable;
 use crate::proto::v1::{DeleteImageRequest, Image};
 
@@ -23,6 +22,8 @@ pub struct Rm {
     /// Only if the record points to this digest; with one NAME
     #[arg(long, value_name = "DIGEST")]
     if_target: Option<String>,
+    #[command(flatten)]
+    request_id: RequestId,
 }
 
 /// Tells what was removed, as it happens.
@@ -33,12 +34,13 @@ enum Removed {
 
 impl Rm {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
-        let conditional = self.if_etag.is_some() || self.if_target.is_some();
-        if conditional && self.names.len() > 1 {
-            return Err(
-                Failure::usage("--if-etag and --if-target are about one image")
-                    .next("Give one NAME with them"),
-            );
+        let is_about_one =
+            self.if_etag.is_some() || self.if_target.is_some() || self.request_id.is_given();
+        if is_about_one && self.names.len() > 1 {
+            return Err(Failure::usage(
+                "--if-etag, --if-target and --request-id are about one image",
+            )
+            .next("Give one NAME with them"));
         }
         let mut removed = match common.output {
             Output::Table => Removed::Names(Stdout::open()),
@@ -53,11 +55,12 @@ impl Rm {
                 if_etag: self.if_etag.clone().unwrap_or_default(),
                 if_target: self.if_target.clone().unwrap_or_default(),
                 validate_only: false,
+                request_id: self.request_id.text(),
             };
             match client.delete(request).await {
                 Ok(answer) => removed.push(answer.into_inner().image.unwrap_or_default())?,
                 Err(status) => {
-                    let goes_on = concerns_one_name(status.code());
+                    let goes_on = concerns_one_item(status.code());
                     let failure = Failure::from(status);
                     if !goes_on {
                         removed.end()?;
@@ -70,26 +73,6 @@ impl Rm {
         }
         removed.end()?;
         missed.map_or(Ok(()), |exit| Err(Failure::told(exit)))
-    }
-}
-
-/// Whether other names may still go well.
-fn concerns_one_name(code: Code) -> bool {
-    match code {
-        Code::NotFound | Code::InvalidArgument | Code::Aborted | Code::FailedPrecondition => true,
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss
-        | Code::Unauthenticated => false,
     }
 }
 

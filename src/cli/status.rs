@@ -26,9 +26,15 @@ struct StatusRecord {
     oldest_revision: u64,
     namespaces: i64,
     images: i64,
+    records: i64,
     tables: i64,
     size_bytes: i64,
+    reusable_bytes: i64,
+    watchers: i64,
     free_bytes: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    last_backup_at: String,
+    last_backup_revision: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     degraded: String,
     opened_at: String,
@@ -66,11 +72,21 @@ fn block(status: &StatusRecord, now: Timestamp) -> Block {
     block.push("Writes", writes);
     block.push("Namespaces", status.namespaces.to_string());
     block.push("Images", status.images.to_string());
+    block.push("Records", status.records.to_string());
     block.push("Tables", status.tables.to_string());
     block.push("Revision", status.revision.to_string());
     block.push("Oldest change", status.oldest_revision.to_string());
     block.push("Size on disk", on_disk(status.size_bytes));
+    block.push("Reusable", on_disk(status.reusable_bytes));
     block.push("Free on disk", on_disk(status.free_bytes));
+    block.push("Watchers", status.watchers.to_string());
+    if !status.last_backup_at.is_empty() {
+        let at = moment(&status.last_backup_at, now);
+        block.push(
+            "Last backup",
+            format!("{at}, of revision {}", status.last_backup_revision),
+        );
+    }
     block.push("Opened", moment(&status.opened_at, now));
     block
 }
@@ -86,9 +102,18 @@ impl From<StatusResponse> for StatusRecord {
             oldest_revision: answer.oldest_revision,
             namespaces: answer.namespaces,
             images: answer.images,
+            records: answer.records,
             tables: answer.tables,
             size_bytes: answer.size_bytes,
+            reusable_bytes: answer.reusable_bytes,
+            watchers: answer.watchers,
             free_bytes: answer.free_bytes,
+            last_backup_at: answer
+                .last_backup_at
+                .as_ref()
+                .map(|at| rfc3339(Some(at)))
+                .unwrap_or_default(),
+            last_backup_revision: answer.last_backup_revision,
             degraded: answer.degraded,
             engine: answer.engine,
         }

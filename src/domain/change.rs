@@ -1,8 +1,8 @@
 //! What a Put does to a record: replace it, or edit the parts that an update mask names.
 
 use super::{
-    Annotations, Descriptor, Image, ImageName, Invalid, Labels, Namespace, NamespaceRecord,
-    Timestamp,
+    Annotations, Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Namespace,
+    NamespaceRecord, Timestamp,
 };
 
 /// What becomes of an image record.
@@ -45,16 +45,30 @@ pub enum ImagePath {
 /// What becomes of a namespace's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceChange {
-    Replace(Labels),
+    Replace {
+        labels: Labels,
+        history_limit: Option<HistoryLimit>,
+    },
     /// In order; the namespace must be there.
-    Edit(Vec<(String, Option<String>)>),
+    Edit(Vec<NamespaceEdit>),
+}
+
+/// One part of a namespace's record, as it shall be; `None` removes a label, or goes back to the
+/// default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceEdit {
+    Labels(Labels),
+    Label(String, Option<String>),
+    HistoryLimit(Option<HistoryLimit>),
 }
 
 /// A path of a namespace's update mask.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NamespacePath {
     All,
+    Labels,
     Label(String),
+    HistoryLimit,
 }
 
 // === impl ImageChange ===
@@ -184,23 +198,39 @@ impl NamespaceChange {
         old: Option<&NamespaceRecord>,
         now: Timestamp,
     ) -> Result<Option<NamespaceRecord>, Invalid> {
-        let labels = match (self, old) {
-            (Self::Replace(labels), _) => labels.clone(),
-            (Self::Edit(_), None) => return Ok(None),
-            (Self::Edit(edits), Some(old)) => {
-                let mut labels = old.labels.clone();
-                for (key, value) in edits {
-                    edit_label(&mut labels, key, value.as_deref())
-                        .map_err(|e| e.within("namespace"))?;
-                }
-                labels
+        let mut labels = old.map(|old| old.labels.clone()).unwrap_or_default();
+        let mut history_limit = old.and_then(|old| old.history_limit);
+        match (self, old) {
+            (
+                Self::Replace {
+                    labels: new,
+                    history_limit: limit,
+                },
+                _,
+            ) => {
+                labels = new.clone();
+                history_limit = *limit;
             }
-        };
+            (Self::Edit(_), None) => return Ok(None),
+            (Self::Edit(edits), Some(_)) => {
+                for edit in edits {
+                    match edit {
+                        NamespaceEdit::Labels(new) => labels = new.clone(),
+                        NamespaceEdit::Label(key, value) => {
+                            edit_label(&mut labels, key, value.as_deref())
+                                .map_err(|e| e.within("namespace"))?;
+                        }
+                        NamespaceEdit::HistoryLimit(limit) => history_limit = *limit,
+                    }
+                }
+            }
+        }
         let mut record = old
             .cloned()
             .unwrap_or_else(|| NamespaceRecord::new(name.clone(), now));
-        if record.labels != labels {
+        if record.labels != labels || record.history_limit != history_limit {
             record.labels = labels;
+            record.history_limit = history_limit;
             record.updated_at = now.max(record.updated_at);
         }
         Ok(Some(record))
@@ -213,12 +243,14 @@ impl NamespacePath {
     /// Refuses a path that is no part of a namespace that a Put can change.
     pub fn parse(path: &str) -> Result<Self, Invalid> {
         match (path, path.strip_prefix("labels.")) {
-            ("*" | "labels", _) => Ok(Self::All),
+            ("*", _) => Ok(Self::All),
+            ("labels", _) => Ok(Self::Labels),
+            ("history_limit", _) => Ok(Self::HistoryLimit),
             (_, Some(key)) if !key.is_empty() => Ok(Self::Label(key.to_owned())),
             _ => Err(Invalid::new(
                 "update_mask",
                 format!(
-                    "has {:?}; it may have `labels`, `labels.KEY` or `*`",
+                    "has {:?}; it may have `labels`, `labels.KEY`, `history_limit` or `*`",
                     shown(path)
                 ),
             )),

@@ -12,7 +12,9 @@ mod namespace;
 mod oci;
 mod timestamp;
 
-pub use change::{ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespacePath};
+pub use change::{
+    ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespaceEdit, NamespacePath,
+};
 pub use descriptor::{Annotations, Descriptor, MediaType, Platform, Size};
 pub use digest::{Algorithm, Digest, DigestPrefix};
 pub use filter::{Dialect, Filter, FilterError, Hint, Kind, Subject, Value};
@@ -20,5 +22,5 @@ pub use image::Image;
 pub use invalid::Invalid;
 pub use labels::Labels;
 pub use name::{ImageName, Namespace};
-pub use namespace::NamespaceRecord;
+pub use namespace::{HistoryLimit, NamespaceRecord};
 pub use timestamp::Timestamp;

@@ -35,6 +35,12 @@ impl Timestamp {
         Ok(Self { seconds, nanos })
     }
 
+    /// Milliseconds since 1970.
+    pub fn from_millis(millis: i64) -> Result<Self, Invalid> {
+        let within = u32::try_from(millis.rem_euclid(1000)).expect("less than 1,000");
+        Self::new(millis.div_euclid(1000), within * 1_000_000)
+    }
+
     /// Seconds since 1970; negative before.
     pub fn seconds(self) -> i64 {
         self.seconds

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{ReadError, Revision};
+use super::{ReadError, Revision, SCAN_BYTES, Versioned};
 use crate::proto::storage;
 
 /// All that one batch did to the logged tables. Empty for a batch that touched only others.
@@ -23,7 +23,7 @@ pub enum Effect {
         table: String,
         row: Bytes,
         value: Option<Bytes>,
-        previous: Option<Bytes>,
+        previous: Option<Versioned>,
     },
     /// The table lost all its rows at once.
     Cleared { table: String, rows: u64 },
@@ -31,25 +31,45 @@ pub enum Effect {
 
 impl Change {
     /// Bytes that the change takes in the log, about.
-    pub(super) fn weight(&self) -> usize {
-        let bytes = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+    pub(crate) fn weight(&self) -> usize {
         let effects = self.effects.iter().map(|effect| match effect {
             Effect::Row {
                 table,
                 row,
                 value,
                 previous,
-            } => table.len() + row.len() + bytes(value) + bytes(previous) + 16,
+            } => {
+                let new = value.as_ref().map_or(0, Bytes::len);
+                let old = previous.as_ref().map_or(0, |old| old.value.len() + 8);
+                table.len() + row.len() + new + old + 16
+            }
             Effect::Cleared { table, .. } => table.len() + 16,
         });
         effects.sum::<usize>() + 24
     }
 
-    fn into_stored(self) -> storage::Revision {
+    /// Takes from the log as many as [`super::Snapshot::changes`] may have.
+    pub(super) fn take<E>(
+        mut from: impl Iterator<Item = Result<Self, E>>,
+        limit: usize,
+    ) -> Result<Vec<Self>, E> {
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        while changes.len() < limit && bytes < SCAN_BYTES {
+            let Some(change) = from.next().transpose()? else {
+                break;
+            };
+            bytes += change.weight();
+            changes.push(change);
+        }
+        Ok(changes)
+    }
+
+    fn to_stored(&self) -> storage::Revision {
         storage::Revision {
             revision: self.revision.0,
             at_millis: self.at_millis,
-            changes: self.effects.into_iter().map(Effect::into_stored).collect(),
+            changes: self.effects.iter().map(Effect::to_stored).collect(),
         }
     }
 
@@ -67,8 +87,8 @@ impl Change {
 }
 
 /// A log row.
-pub(super) fn encode(changes: Vec<Change>) -> Vec<u8> {
-    let revisions = changes.into_iter().map(Change::into_stored).collect();
+pub(super) fn encode(changes: &[Change]) -> Vec<u8> {
+    let revisions = changes.iter().map(Change::to_stored).collect();
     storage::ChangeRecord { revisions }.encode_to_vec()
 }
 
@@ -83,7 +103,7 @@ pub(super) fn decode(row: Bytes) -> Result<Vec<Change>, ReadError> {
 }
 
 impl Effect {
-    fn into_stored(self) -> storage::Change {
+    fn to_stored(&self) -> storage::Change {
         match self {
             Self::Row {
                 table,
@@ -91,15 +111,16 @@ impl Effect {
                 value,
                 previous,
             } => storage::Change {
-                table,
-                row,
-                value,
-                previous,
+                table: table.clone(),
+                row: row.clone(),
+                value: value.clone(),
+                previous: previous.as_ref().map(|old| old.value.clone()),
                 cleared: None,
+                previous_revision: previous.as_ref().map_or(0, |old| old.revision.0),
             },
             Self::Cleared { table, rows } => storage::Change {
-                table,
-                cleared: Some(rows),
+                table: table.clone(),
+                cleared: Some(*rows),
                 ..storage::Change::default()
             },
         }
@@ -115,8 +136,63 @@ impl Effect {
                 table: stored.table,
                 row: stored.row,
                 value: stored.value,
-                previous: stored.previous,
+                previous: stored.previous.map(|value| Versioned {
+                    revision: Revision(stored.previous_revision),
+                    value,
+                }),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_log_keeps_its_bytes() {
+        let table = || "v1/a/images".to_owned();
+        let row = |value: Option<&'static str>, previous: Option<&'static str>| Effect::Row {
+            table: table(),
+            row: "x".into(),
+            value: value.map(Bytes::from),
+            previous: previous.map(|value| Versioned {
+                revision: Revision(3),
+                value: value.into(),
+            }),
+        };
+        let changes = vec![
+            Change {
+                revision: Revision(4),
+                at_millis: 1_795_293_550_934,
+                effects: vec![
+                    Effect::Cleared {
+                        table: table(),
+                        rows: 300,
+                    },
+                    row(Some("new"), None),
+                    row(Some(""), Some("old")),
+                    row(None, Some("")),
+                ],
+            },
+            Change {
+                revision: Revision(1 << 40),
+                at_millis: -1,
+                effects: Vec::new(),
+            },
+        ];
+        let bytes = encode(&changes);
+        assert_eq!(
+            bytes.escape_ascii().to_string(),
+            concat!(
+                r#"\nc\x08\x04\x10\xd6\xb2\xd6\xfe\x9f4"#,
+                r#"\x1a\x10\n\x0bv1/a/images(\xac\x02"#,
+                r#"\x1a\x15\n\x0bv1/a/images\x12\x01x\x1a\x03new"#,
+                r#"\x1a\x19\n\x0bv1/a/images\x12\x01x\x1a\x00\"\x03old0\x03"#,
+                r#"\x1a\x14\n\x0bv1/a/images\x12\x01x\"\x000\x03"#,
+                r#"\n\x12\x08\x80\x80\x80\x80\x80 \x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"#,
+            )
+        );
+        assert_eq!(decode(bytes.into()).unwrap(), changes);
     }
 }

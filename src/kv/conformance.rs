@@ -63,6 +63,11 @@ on_every_engine![
     the_log_has_new_and_previous_values_of_logged_tables_only,
     the_log_is_read_from_any_revision_on,
     a_scan_goes_through_its_range_in_order,
+    a_reversed_scan_goes_through_its_range_backwards,
+    changes_come_in_portions_and_none_only_at_the_end,
+    the_tail_has_every_revision_once_and_in_order,
+    the_tail_comes_after_the_view_and_before_the_answer,
+    who_falls_behind_the_tail_is_told_and_finds_the_rest_in_the_log,
     rows_of_one_table_are_no_rows_of_another,
     a_batch_too_large_is_refused_and_names_the_limit,
     concurrent_commits_get_revisions_of_their_own,
@@ -286,17 +291,22 @@ async fn the_log_has_new_and_previous_values_of_logged_tables_only(on: Subject) 
     let mut unlogged = Batch::new(40);
     unlogged.put(index, "3");
     on.kv.commit(unlogged).await.unwrap();
-    let change =
-        |revision, at_millis, value: Option<&'static str>, previous: Option<&'static str>| Change {
-            revision: Revision(revision),
-            at_millis,
-            effects: vec![Effect::Row {
-                table: "v1/a/t".into(),
-                row: "a".into(),
-                value: value.map(Bytes::from),
-                previous: previous.map(Bytes::from),
-            }],
-        };
+    let change = |revision: u64,
+                  at_millis,
+                  value: Option<&'static str>,
+                  previous: Option<&'static str>| Change {
+        revision: Revision(revision),
+        at_millis,
+        effects: vec![Effect::Row {
+            table: "v1/a/t".into(),
+            row: "a".into(),
+            value: value.map(Bytes::from),
+            previous: previous.map(|value| Versioned {
+                revision: Revision(revision - 1),
+                value: value.into(),
+            }),
+        }],
+    };
     let quiet = Change {
         revision: Revision(4),
         at_millis: 40,
@@ -390,6 +400,151 @@ async fn a_scan_goes_through_its_range_in_order(on: Subject) {
         ["ab", "abc", "ac"]
     );
     assert_eq!(rows(Rows::all(Table::new("v1/none")), 9).await, [""; 0]);
+}
+
+async fn a_reversed_scan_goes_through_its_range_backwards(on: Subject) {
+    for row in ["b", "a", "ab", "abc", "ac"] {
+        on.put(key(row), "1").await;
+    }
+    let view = on.view().await;
+    let table = key("").table;
+    let scanned = async |rows: Rows, limit| {
+        let found = view.scan(&rows.reversed(), limit).await.unwrap();
+        let rows: Vec<Bytes> = found.rows.into_iter().map(|(row, _)| row).collect();
+        (rows, found.is_end)
+    };
+    let all = || Rows::all(table.clone());
+    let starting = |prefix: &str| Rows::starting_with(table.clone(), prefix.as_bytes());
+    let backwards = ["b", "ac", "abc", "ab", "a"].map(Bytes::from).to_vec();
+    assert_eq!(scanned(all(), 9).await, (backwards.clone(), true));
+    assert_eq!(scanned(all(), 500).await, (backwards.clone(), true));
+    assert_eq!(scanned(all(), 2).await, (backwards[..2].to_vec(), false));
+    assert_eq!(
+        scanned(starting("ab"), 9).await,
+        (backwards[2..4].to_vec(), true)
+    );
+    // Page by page, each after the last row of the one before.
+    let mut rest = all().reversed();
+    let mut paged = Vec::new();
+    loop {
+        let page = view.scan(&rest, 2).await.unwrap();
+        paged.extend(page.rows.into_iter().map(|(row, _)| row));
+        if page.is_end {
+            break;
+        }
+        rest = rest.after(paged.last().unwrap().clone());
+    }
+    assert_eq!(paged, backwards);
+    let below_all = starting("a").reversed().after("a".into());
+    assert_eq!(view.scan(&below_all, 9).await.unwrap().rows, []);
+}
+
+async fn changes_come_in_portions_and_none_only_at_the_end(on: Subject) {
+    // One larger than a portion, and many that are smaller.
+    let values = std::iter::once(2 * SCAN_BYTES).chain([SCAN_BYTES / 8; 30]);
+    for value in values {
+        let mut batch = Batch::new(0);
+        batch.put(key("a"), vec![0; value]);
+        on.kv.commit(batch).await.unwrap();
+    }
+    let view = on.view().await;
+    let mut at = Revision::ZERO;
+    let mut portions = 0;
+    while at < view.revision() {
+        let portion = view.changes(at, 999).await.unwrap();
+        let bytes: usize = portion.iter().map(Change::weight).sum();
+        let last = portion.last().expect("there are more").weight();
+        assert!(bytes - last < SCAN_BYTES, "{bytes} bytes after {at}");
+        for change in portion {
+            assert_eq!(change.revision, at.next());
+            at = change.revision;
+        }
+        portions += 1;
+    }
+    assert!(portions > 5, "{portions} portions");
+    assert_eq!(view.changes(at, 999).await.unwrap(), []);
+}
+
+async fn the_tail_has_every_revision_once_and_in_order(on: Subject) {
+    on.put(key("before"), "1").await;
+    let mut tail = on.kv.tail();
+    let from = on.view().await.revision();
+    let mut told = Vec::new();
+    for round in 0..20 {
+        let commits = (0..10).map(|i| {
+            let mut batch = Batch::new(0);
+            match i {
+                // Revisions without an effect in the log, and batches without a revision.
+                0 => batch.put(Table::new("v1/a/index").key("i"), "1"),
+                1 => batch.delete(key("none")),
+                2 => batch.guard(Guard::Absent(key("before"))).put(key("x"), "1"),
+                _ => batch.put(key("").table.key(format!("{i}")), "1"),
+            };
+            on.kv.commit(batch)
+        });
+        futures::future::join_all(commits).await;
+        let newest = on.view().await.revision();
+        assert_eq!(newest, Revision(1 + (round + 1) * 8));
+        while told
+            .last()
+            .is_none_or(|last: &Change| last.revision < newest)
+        {
+            told.extend_from_slice(&told_next(&mut tail));
+        }
+    }
+    let logged = on.view().await.changes(from, 999).await.unwrap();
+    assert_eq!(told, logged);
+}
+
+/// What the tail has already.
+fn told_next(tail: &mut broadcast::Receiver<Arc<[Change]>>) -> Arc<[Change]> {
+    tail.try_recv().expect("the tail is ahead of the answers")
+}
+
+async fn the_tail_comes_after_the_view_and_before_the_answer(on: Subject) {
+    let mut tail = on.kv.tail();
+    let watcher = async {
+        for revision in 1..=50 {
+            let told = tail.recv().await.unwrap();
+            assert_eq!(told[0].revision, Revision(revision));
+            assert!(on.view().await.revision() >= Revision(revision));
+        }
+    };
+    let writer = async {
+        let mut own = on.kv.tail();
+        for _ in 0..50 {
+            let revision = on.put(key("a"), "1").await;
+            assert_eq!(told_next(&mut own)[0].revision, revision);
+        }
+    };
+    futures::future::join(watcher, writer).await;
+}
+
+async fn who_falls_behind_the_tail_is_told_and_finds_the_rest_in_the_log(on: Subject) {
+    let mut tail = on.kv.tail();
+    let commits = 3 * TAIL_GROUPS as u64;
+    for _ in 0..commits {
+        on.put(key("a"), "1").await;
+    }
+    let lagged = tail.recv().await;
+    assert!(matches!(
+        lagged,
+        Err(broadcast::error::RecvError::Lagged(_))
+    ));
+    let logged = on.view().await.changes(Revision::ZERO, 999).await.unwrap();
+    let mut at = logged.last().unwrap().revision;
+    assert_eq!(at, Revision(commits));
+    on.put(key("a"), "2").await;
+    while at < Revision(commits + 1) {
+        let told = match tail.try_recv() {
+            Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
+            told => told.unwrap(),
+        };
+        for change in told.iter().filter(|told| told.revision.0 > commits) {
+            assert_eq!(change.revision, at.next());
+            at = change.revision;
+        }
+    }
 }
 
 async fn rows_of_one_table_are_no_rows_of_another(on: Subject) {
@@ -526,6 +681,10 @@ async fn everything(kv: &dyn Kv) -> (Revision, Vec<(String, Bytes, Versioned)>, 
             .unwrap()
             .rows;
         assert_eq!(view.count(&table).await.unwrap(), found.len() as u64);
+        let reversed = Rows::all(table.clone()).reversed();
+        let mut backwards = view.scan(&reversed, 999).await.unwrap().rows;
+        backwards.reverse();
+        assert_eq!(backwards, found);
         rows.extend(
             found
                 .into_iter()

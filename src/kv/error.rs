@@ -25,6 +25,15 @@ pub enum OpenError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(
+        "{} has {} in it; give an empty folder, or one that is not there",
+        path.display(),
+        found.display()
+    )]
+    NotEmpty {
+        path: PathBuf,
+        found: std::ffi::OsString,
+    },
     #[error("cannot {what} {}", path.display())]
     Io {
         what: &'static str,
@@ -65,6 +74,25 @@ pub enum CommitError {
     Stopped(Arc<str>),
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(Arc<str>),
+    #[error("the engine is closed")]
+    Closed,
+}
+
+/// Why no space was given back. The store is as it was.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CompactError {
+    #[error("the store is being compacted already; wait for it to end")]
+    UnderWay,
+    #[error("more than {limit} bytes were written meanwhile; compact when less is written")]
+    Overtaken { limit: usize },
+    #[error(
+        "only {free} bytes are left on the disk for a copy, less than {least}; free some space"
+    )]
+    Full { free: u64, least: u64 },
+    #[error("the copy could not be made: {0}")]
+    Failed(Arc<str>),
+    #[error("writes have stopped: {0}")]
+    Stopped(Arc<str>),
     #[error("the engine is closed")]
     Closed,
 }

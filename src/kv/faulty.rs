@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
-use super::{Batch, CommitError, Disk, Kv, Limits, ReadError, Revision, Snapshot};
+use super::{
+    Batch, Change, CommitError, CompactError, Compacted, Disk, Kv, Limits, ReadError, Revision,
+    Snapshot,
+};
 
 /// What happens to a commit.
 #[derive(Clone, Debug)]
@@ -81,12 +84,20 @@ impl<K: Kv> Kv for Faulty<K> {
         self.inner.limits()
     }
 
+    fn tail(&self) -> broadcast::Receiver<Arc<[Change]>> {
+        self.inner.tail()
+    }
+
     fn stopped(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.inner.stopped()
     }
 
-    fn disk(&self) -> Disk {
-        self.inner.disk()
+    async fn disk(&self) -> Disk {
+        self.inner.disk().await
+    }
+
+    async fn compact(&self) -> Result<Compacted, CompactError> {
+        self.inner.compact().await
     }
 
     async fn close(&self) {

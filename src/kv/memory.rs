@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::{
-    Batch, Change, CommitError, Disk, Effect, Guard, Key, Kv, Limits, Op, ReadError, Revision,
-    Rows, Scanned, Snapshot, Table, Versioned,
+    Batch, Change, CommitError, CompactError, Compacted, Disk, Effect, Guard, Key, Kv, Limits, Op,
+    Order, ReadError, Revision, Rows, Scanned, Snapshot, TAIL_GROUPS, Table, Versioned,
 };
 
 type Map = BTreeMap<Bytes, Versioned>;
 
 /// An engine that forgets everything when it is dropped.
-#[derive(Default)]
 pub struct Memory {
     state: Mutex<Frozen>,
+    tail: broadcast::Sender<Arc<[Change]>>,
     stopped: watch::Sender<Option<Arc<str>>>,
 }
 
@@ -40,7 +40,11 @@ impl Memory {
     };
 
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            state: Mutex::default(),
+            tail: broadcast::Sender::new(TAIL_GROUPS),
+            stopped: watch::Sender::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Frozen> {
@@ -64,7 +68,12 @@ impl Kv for Memory {
         if let Some(broken) = batch.guards().iter().position(|guard| !state.holds(guard)) {
             return Err(CommitError::Broken(broken));
         }
-        state.apply(batch);
+        if let Some(change) = state.apply(batch)
+            && self.tail.receiver_count() > 0
+        {
+            // Under the lock, which keeps the order. An error means that the last receiver has gone.
+            let _ = self.tail.send(Arc::new([change]));
+        }
         Ok(state.revision)
     }
 
@@ -72,19 +81,37 @@ impl Kv for Memory {
         Self::LIMITS
     }
 
+    fn tail(&self) -> broadcast::Receiver<Arc<[Change]>> {
+        self.tail.subscribe()
+    }
+
     fn stopped(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.stopped.subscribe()
     }
 
-    fn disk(&self) -> Disk {
+    async fn disk(&self) -> Disk {
         Disk {
             engine: "memory",
             ..Disk::default()
         }
     }
 
+    /// Has nothing to give back.
+    async fn compact(&self) -> Result<Compacted, CompactError> {
+        match self.state().closed {
+            true => Err(CompactError::Closed),
+            false => Ok(Compacted::default()),
+        }
+    }
+
     async fn close(&self) {
         self.state().closed = true;
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -106,7 +133,8 @@ impl Frozen {
         }
     }
 
-    fn apply(&mut self, batch: Batch) {
+    /// Applies a batch at the next revision; `None` if it had nothing to change.
+    fn apply(&mut self, batch: Batch) -> Option<Change> {
         let revision = self.revision.next();
         let mut changed = false;
         let mut effects = Vec::new();
@@ -146,12 +174,12 @@ impl Frozen {
                     table: key.table.path().to_owned(),
                     row: key.row.clone(),
                     value,
-                    previous: previous.map(|row| row.value),
+                    previous,
                 });
             }
         }
         if !changed {
-            return;
+            return None;
         }
         self.revision = revision;
         let change = Change {
@@ -160,10 +188,11 @@ impl Frozen {
             effects,
         };
         let log = Arc::make_mut(&mut self.log);
-        log.insert(revision, change);
+        log.insert(revision, change.clone());
         while log.len() > KEEP_REVISIONS {
             log.pop_first();
         }
+        Some(change)
     }
 }
 
@@ -185,10 +214,11 @@ impl Snapshot for Frozen {
             });
         };
         let found = table.range((rows.from.clone(), rows.to.clone()));
-        Scanned::take(
-            found.map(|(row, value)| Ok((row.clone(), value.clone()))),
-            limit,
-        )
+        let found = found.map(|(row, value)| Ok((row.clone(), value.clone())));
+        match rows.order {
+            Order::Ascending => Scanned::take(found, limit),
+            Order::Descending => Scanned::take(found.rev(), limit),
+        }
     }
 
     async fn count(&self, table: &Table) -> Result<u64, ReadError> {
@@ -208,12 +238,8 @@ impl Snapshot for Frozen {
         if after.next() < oldest {
             return Err(ReadError::Compacted { oldest });
         }
-        Ok(self
-            .log
-            .range(after.next()..)
-            .take(limit)
-            .map(|(_, change)| change.clone())
-            .collect())
+        let found = self.log.range(after.next()..);
+        Change::take(found.map(|(_, change)| Ok(change.clone())), limit)
     }
 
     async fn oldest_change(&self) -> Result<Revision, ReadError> {

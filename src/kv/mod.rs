@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use self::batch::{Batch, Guard, Limits, Op};
 pub use self::change::{Change, Effect};
-pub use self::error::{CommitError, OpenError, ReadError};
+pub use self::error::{CommitError, CompactError, OpenError, ReadError};
 #[cfg(test)]
 pub(crate) use self::faulty::{Fault, Faulty};
 pub use self::memory::Memory;
@@ -47,11 +47,24 @@ pub trait Kv: Send + Sync + 'static {
     /// How large a batch may be.
     fn limits(&self) -> Limits;
 
+    /// What is committed from now on: the changes of each group of batches in order of revision, every
+    /// revision once. Comes after a snapshot sees it and before the commit is acknowledged.
+    ///
+    /// Holds [`TAIL_GROUPS`]: who falls further behind reads [`Snapshot::changes`].
+    fn tail(&self) -> broadcast::Receiver<Arc<[Change]>>;
+
     /// Why writes are refused until the engine is opened again; `None` while they are not.
     fn stopped(&self) -> watch::Receiver<Option<Arc<str>>>;
 
-    /// What the engine takes, and what it could take.
-    fn disk(&self) -> Disk;
+    /// What the engine takes, and what it could take. May walk all pages where much has changed since the
+    /// last time.
+    async fn disk(&self) -> Disk;
+
+    /// Gives back what the engine takes and does not use, while reads and writes go on. On an error
+    /// nothing has changed.
+    ///
+    /// Costs a copy of everything: time, and space until it is done.
+    async fn compact(&self) -> Result<Compacted, CompactError>;
 
     /// Ends writing after what is queued, and leaves the engine so that it opens fast. Later commits
     /// are refused.
@@ -68,7 +81,7 @@ pub trait Snapshot: Send + Sync {
     /// The rows of some keys, in their order.
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, ReadError>;
 
-    /// Up to `limit` rows in key order, and about [`SCAN_BYTES`] of them.
+    /// Up to `limit` rows in their order, and about [`SCAN_BYTES`] of them.
     async fn scan(&self, rows: &Rows, limit: usize) -> Result<Scanned, ReadError>;
 
     /// How many rows a table has, without reading them.
@@ -77,7 +90,8 @@ pub trait Snapshot: Send + Sync {
     /// The tables whose path starts so and that have rows, in order of path.
     async fn tables(&self, prefix: &str) -> Result<Vec<Table>, ReadError>;
 
-    /// Up to `limit` changes after a revision, oldest first: one for each revision.
+    /// Up to `limit` changes after a revision, oldest first: one for each revision, and about
+    /// [`SCAN_BYTES`] of them. None only when none are left.
     ///
     /// [`ReadError::Compacted`] when the change right after it has been trimmed.
     async fn changes(&self, after: Revision, limit: usize) -> Result<Vec<Change>, ReadError>;
@@ -113,15 +127,24 @@ pub struct Versioned {
     pub value: Bytes,
 }
 
-/// Rows of one table between two bounds.
+/// Rows of one table between two bounds, `from` the lower one in either order.
 #[derive(Clone, Debug)]
 pub struct Rows {
     pub table: Table,
     pub from: Bound<Bytes>,
     pub to: Bound<Bytes>,
+    pub order: Order,
 }
 
-/// Some rows in key order.
+/// Which way rows are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Ascending,
+    Descending,
+}
+
+/// Some rows in the order that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
     pub rows: Vec<(Bytes, Versioned)>,
@@ -132,6 +155,12 @@ pub struct Scanned {
 /// A scan ends with the row that takes it past so many bytes of keys and values.
 pub const SCAN_BYTES: usize = 512 << 10;
 
+/// Groups of batches that [`Kv::tail`] holds for who is behind.
+pub const TAIL_GROUPS: usize = 64;
+
+/// A group with more bytes than this comes as an empty one: the log has it.
+pub const TAIL_BYTES: usize = 256 << 10;
+
 /// What an engine is, and what it takes on disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk {
@@ -139,8 +168,19 @@ pub struct Disk {
     pub engine: &'static str,
     /// Bytes on disk.
     pub size_bytes: u64,
+    /// Those of them that hold nothing.
+    pub reusable_bytes: u64,
     /// Bytes free on the file system.
     pub free_bytes: u64,
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Bytes on disk when it began.
+    pub before: u64,
+    /// Bytes on disk when it was done.
+    pub after: u64,
 }
 
 // === impl Revision ===
@@ -264,6 +304,7 @@ impl Rows {
             table,
             from: Bound::Unbounded,
             to: Bound::Unbounded,
+            order: Order::Ascending,
         }
     }
 
@@ -273,6 +314,7 @@ impl Rows {
             table,
             from: Bound::Included(Bytes::copy_from_slice(prefix)),
             to: end_of_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded),
+            order: Order::Ascending,
         }
     }
 
@@ -284,19 +326,31 @@ impl Rows {
         }
     }
 
-    /// Those of these rows that come after one.
+    /// The same rows, read the other way.
     #[must_use]
-    pub fn after(self, row: Bytes) -> Self {
-        let is_past = match &self.from {
+    pub fn reversed(self) -> Self {
+        let order = match self.order {
+            Order::Ascending => Order::Descending,
+            Order::Descending => Order::Ascending,
+        };
+        Self { order, ..self }
+    }
+
+    /// Those of these rows that come after one, in their order.
+    #[must_use]
+    pub fn after(mut self, row: Bytes) -> Self {
+        let (near, is_past): (_, fn(&Bytes, &Bytes) -> bool) = match self.order {
+            Order::Ascending => (&mut self.from, |row, from| row >= from),
+            Order::Descending => (&mut self.to, |row, to| row <= to),
+        };
+        let cuts = match near {
             Bound::Unbounded => true,
-            Bound::Included(from) | Bound::Excluded(from) => row >= *from,
+            Bound::Included(near) | Bound::Excluded(near) => is_past(&row, near),
         };
-        let from = if is_past {
-            Bound::Excluded(row)
-        } else {
-            self.from
-        };
-        Self { from, ..self }
+        if cuts {
+            *near = Bound::Excluded(row);
+        }
+        self
     }
 
     /// Whether no row can lie between the bounds; engines need not order them first.
@@ -355,6 +409,19 @@ mod tests {
         ) {
             let rows = Rows::starting_with(Table::new("t"), &prefix).after(after.clone().into());
             prop_assert_eq!(rows.contains(&row), row.starts_with(&prefix) && row > after);
+            prop_assert!(!(rows.is_empty() && rows.contains(&row)));
+        }
+
+        #[test]
+        fn a_reversed_range_after_a_row_holds_the_rows_below_it(
+            prefix in prop::collection::vec(0u8..3, 0..3),
+            after in prop::collection::vec(0u8..3, 0..4),
+            row in prop::collection::vec(0u8..3, 0..4),
+        ) {
+            let rows = Rows::starting_with(Table::new("t"), &prefix)
+                .reversed()
+                .after(after.clone().into());
+            prop_assert_eq!(rows.contains(&row), row.starts_with(&prefix) && row < after);
             prop_assert!(!(rows.is_empty() && rows.contains(&row)));
         }
     }

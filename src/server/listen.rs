@@ -1,6 +1,5 @@
-//! Addresses: how they are written, which are the defaults, and how a Unix socket is bound.
+//! Addresses: how they are written, and how a Unix socket is bound.
 
-use std::env;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -53,44 +52,6 @@ impl fmt::Display for Listen {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
-}
-
-/// The port on loopback.
-const PORT: u16 = 7870;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Where a server listens, and a client looks, unless told otherwise: for root
-/// `/run/imagestore/imagestore.sock`; for others `$XDG_RUNTIME_DIR/imagestore/imagestore.sock`, where
-/// that variable is set, and 127.0.0.1:7870.
-pub fn default_addresses() -> Vec<Listen> {
-    if is_root() {
-        return vec![Listen::Unix("/run/imagestore/imagestore.sock".into())];
-    }
-    let socket = env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .map(|path| Listen::Unix(path.join("imagestore/imagestore.sock")));
-    let loopback = Listen::Tcp(format!("127.0.0.1:{PORT}"));
-    socket.into_iter().chain([loopback]).collect()
-}
-
-/// Where the store is kept unless told otherwise: for root `/var/lib/imagestore`, for others
-/// `imagestore` in the XDG data directory. `None` where that cannot be told.
-pub fn default_root() -> Option<PathBuf> {
-    if is_root() {
-        return Some("/var/lib/imagestore".into());
-    }
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let data =
-        absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
-    Some(data.join("imagestore"))
 }
 
 /// Binds a socket for its owner and group, in a folder that is made if need be. A socket that nobody

@@ -1,5 +1,6 @@
 //! Running the store as a service: where it listens, its health, its reflection, its end.
 
+mod defaults;
 mod listen;
 mod open;
 
@@ -19,9 +20,11 @@ use crate::Store;
 use crate::error::Error;
 use crate::proto::DESCRIPTORS;
 use crate::service;
+use crate::store::Swept;
 
-pub use self::listen::{Listen, ParseListenError, default_addresses, default_root};
-pub use self::open::system;
+pub use self::defaults::{default_addresses, default_root};
+pub use self::listen::{Listen, ParseListenError};
+pub use self::open::{restore, system};
 
 /// What a server serves, and where.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +71,9 @@ fn why(cause: &std::io::Error) -> String {
 
 /// How long calls may go on after the server is asked to end.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
+
+/// How often what has expired is removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// Calls that one connection may have under way.
 const MAX_CALLS: u32 = 1024;
@@ -134,6 +140,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     set_health(&reporter, ServingStatus::Serving).await;
     tracing::info!(root = %root.display(), store = %store.id(), "serving");
 
+    let sweeping = tokio::spawn(sweep(store.clone()));
     let failure = loop {
         tokio::select! {
             () = ended.next() => break None,
@@ -142,9 +149,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         }
     };
 
+    sweeping.abort();
     tracing::info!("draining");
     set_health(&reporter, ServingStatus::NotServing).await;
     draining.cancel();
+    store.end_watches();
     end_watches(&mut reporter).await;
     let all_done = async { while listeners.join_next().await.is_some() {} };
     tokio::select! {
@@ -159,6 +168,25 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         None => Ok(()),
         Some(Ok(result)) => Ok(result?),
         Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// Removes what has expired, now and then.
+async fn sweep(store: Store) {
+    loop {
+        match store.sweep().await {
+            Ok(swept) if swept.has_more => continue,
+            Ok(swept) if swept != Swept::default() => {
+                tracing::info!(
+                    days = swept.days,
+                    names = swept.names,
+                    "removed what had expired"
+                );
+            }
+            Ok(_) => {}
+            Err(cause) => tracing::warn!(%cause, "could not remove what has expired"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Opening a store with this machine's clock and randomness.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::domain::Timestamp;
 use crate::error::Error;
 use crate::kv::{Memory, Options, Redb};
-use crate::store::{Store, StoreId, Surroundings};
+use crate::store::{self, RestoreError, Restored, Store, StoreId, Surroundings};
 
 /// This machine's clock and randomness.
 pub fn system() -> Surroundings {
@@ -58,8 +59,37 @@ impl Store {
         Self::on(Arc::new(engine), system()).await
     }
 
+    /// Reads every page of the store in a folder, without changing anything.
+    ///
+    /// [`Error::Open`] when another process has it open, it is no store, or a page is not as it was
+    /// written.
+    pub async fn check_pages(path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref().to_owned();
+        let check = move || Redb::check(&path, Options::default());
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|cause| Error::Unavailable(Arc::new(cause)))??;
+        Ok(())
+    }
+
     /// A store that is gone when it is dropped.
     pub async fn in_memory() -> Result<Self, Error> {
         Self::on(Arc::new(Memory::new()), system()).await
     }
+}
+
+/// Makes a store of a backup, in a folder that is empty or missing, on a thread of its own.
+pub async fn restore(
+    root: &Path,
+    from: impl Read + Send + 'static,
+) -> Result<Restored, RestoreError> {
+    let root = root.to_owned();
+    let options = Options {
+        seed: random(),
+        ..Options::default()
+    };
+    let restoring =
+        tokio::task::spawn_blocking(move || store::restore(&root, from, &system(), options));
+    restoring
+        .await
+        .unwrap_or_else(|cause| Err(RestoreError::Read(std::io::Error::other(cause))))
 }

@@ -1,4 +1,4 @@
-//! The one table from errors to gRPC: code, reason, and what a program may want to know.
+//! The one table from errors and refusals to gRPC: code, reason, and what a program may want to know.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,60 @@ use crate::domain::{FilterError, Invalid};
 use crate::error::{Error, Subject};
 
 /// The `domain` of every ErrorInfo.
-pub const DOMAIN: &str = "imagestore";
+const DOMAIN: &str = "imagestore";
 
 /// Texts in a status travel in an HTTP header, which peers bound; names may have 4,096 bytes.
 const MAX_TEXT: usize = 1024;
 
+/// Why a call ended before the store had an answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("grpc-timeout must be up to 8 digits and one of H M S m u n")]
+    MalformedTimeout,
+    /// In tonic's words.
+    #[error("{0}")]
+    Malformed(String),
+    /// In tonic's words.
+    #[error("{0}")]
+    RequestTooLarge(String),
+    #[error("unknown service {0}")]
+    UnknownService(String),
+    #[error("unknown method {method} for service {service}")]
+    UnknownMethod {
+        service: &'static str,
+        method: String,
+    },
+    #[error("no answer within {limit:?}; a write may still happen")]
+    DeadlineExceeded { limit: Duration },
+}
+
+impl Refusal {
+    /// One row a variant and no wildcard, as for [`Error`].
+    fn wire(&self) -> (Code, &'static str) {
+        match self {
+            Self::MalformedTimeout | Self::Malformed(_) => {
+                (Code::InvalidArgument, "MALFORMED_REQUEST")
+            }
+            Self::RequestTooLarge(_) => (Code::ResourceExhausted, "REQUEST_TOO_LARGE"),
+            Self::UnknownService(_) | Self::UnknownMethod { .. } => {
+                (Code::Unimplemented, "UNIMPLEMENTED")
+            }
+            Self::DeadlineExceeded { .. } => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let (code, reason) = refusal.wire();
+        let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+        Self::with_error_details(code, shortened(&refusal.to_string()), details)
+    }
+}
+
 impl Error {
     /// One row a variant and no wildcard: a new variant does not compile until it has one.
-    pub(super) fn wire(&self) -> (Code, &'static str) {
+    fn wire(&self) -> (Code, &'static str) {
         match self {
             Self::Invalid(_) => (Code::InvalidArgument, "INVALID_FIELD"),
             Self::NotFound(_) => (Code::NotFound, "NOT_FOUND"),
@@ -28,13 +74,17 @@ impl Error {
             Self::NotEmpty { .. } => (Code::FailedPrecondition, "NAMESPACE_NOT_EMPTY"),
             Self::UnknownRevision { .. } => (Code::OutOfRange, "UNKNOWN_REVISION"),
             Self::Compacted { .. } => (Code::OutOfRange, "HISTORY_COMPACTED"),
+            Self::HistoryTrimmed { .. } => (Code::OutOfRange, "HISTORY_TRIMMED"),
+            Self::Item { cause, .. } => cause.wire(),
             Self::SnapshotExpired { .. } => (Code::Aborted, "SNAPSHOT_EXPIRED"),
             Self::TooManySnapshots { .. } => (Code::ResourceExhausted, "TOO_MANY_SNAPSHOTS"),
             Self::Contended { .. } => (Code::Unavailable, "CONTENDED"),
             Self::TooLarge { .. } => (Code::InvalidArgument, "WRITE_TOO_LARGE"),
             Self::DiskFull { .. } => (Code::ResourceExhausted, "DISK_FULL"),
+            Self::NotCompacted(_) => (Code::Aborted, "NOT_COMPACTED"),
             Self::Stopped(_) => (Code::Unavailable, "WRITES_STOPPED"),
             Self::Closed => (Code::Unavailable, "STORE_CLOSED"),
+            Self::GoingAway => (Code::Unavailable, "GOING_AWAY"),
             Self::OutcomeUnknown(_) => (Code::Unknown, "OUTCOME_UNKNOWN"),
             Self::Unavailable(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
             Self::Corrupt(_) => (Code::DataLoss, "STORAGE_CORRUPT"),
@@ -78,6 +128,16 @@ impl Error {
             }
             Self::UnknownRevision { newest, .. } => say("newest_revision", newest),
             Self::Compacted { oldest } => say("oldest_revision", oldest),
+            Self::HistoryTrimmed {
+                subject, oldest, ..
+            } => {
+                about(subject);
+                say("oldest_revision", oldest);
+            }
+            Self::Item { index, cause } => {
+                facts = cause.facts();
+                facts.insert("item".to_owned(), index.to_string());
+            }
             Self::TooLarge { limit, .. } => say("limit", limit),
             Self::DiskFull { free, least } => {
                 say("free_bytes", free);
@@ -87,8 +147,10 @@ impl Error {
             | Self::SnapshotExpired { .. }
             | Self::TooManySnapshots { .. }
             | Self::Contended { .. }
+            | Self::NotCompacted(_)
             | Self::Stopped(_)
             | Self::Closed
+            | Self::GoingAway
             | Self::OutcomeUnknown(_)
             | Self::Unavailable(_)
             | Self::Corrupt(_)
@@ -103,10 +165,14 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let (code, reason) = error.wire();
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, error.facts());
-        match &error {
+        let (item, cause) = match &error {
+            Error::Item { index, cause } => (format!("items[{index}]."), &**cause),
+            other => (String::new(), other),
+        };
+        match cause {
             Error::Invalid(invalid) => {
                 details.add_bad_request_violation(
-                    shortened(invalid.field()),
+                    shortened(&format!("{item}{}", invalid.field())),
                     shortened(invalid.reason()),
                 );
             }
@@ -157,7 +223,7 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::{Algorithm, Digest};
-    use crate::kv::{OpenError, Revision};
+    use crate::kv::{CompactError, OpenError, Revision};
 
     /// One of each variant; the match in `wire` has no wildcard, so a new one is missed by neither.
     fn one_of_each() -> Vec<Error> {
@@ -190,6 +256,20 @@ mod tests {
             Error::Compacted {
                 oldest: Revision(5),
             },
+            Error::HistoryTrimmed {
+                subject: subject(),
+                asked: Revision(3),
+                oldest: Revision(5),
+            },
+            Error::Item {
+                index: 7,
+                cause: Box::new(Error::Invalid(Invalid::new("image", "is too large"))),
+            },
+            Error::NotFound(Subject::Generation(
+                namespace.clone(),
+                "a:1".parse().unwrap(),
+                Some(Revision(4)),
+            )),
             Error::SnapshotExpired { minutes: 10 },
             Error::TooManySnapshots { limit: 64 },
             Error::Contended { tries: 100 },
@@ -199,8 +279,10 @@ mod tests {
                 limit: 16,
             },
             Error::DiskFull { free: 1, least: 2 },
+            Error::NotCompacted(CompactError::UnderWay),
             Error::Stopped("the disk failed".into()),
             Error::Closed,
+            Error::GoingAway,
             Error::OutcomeUnknown("the disk failed".into()),
             Error::Unavailable(Arc::new(io())),
             Error::Corrupt("a row".into()),
@@ -213,13 +295,33 @@ mod tests {
         ]
     }
 
+    fn one_refusal_of_each() -> Vec<Refusal> {
+        vec![
+            Refusal::MalformedTimeout,
+            Refusal::Malformed("failed to decode".to_owned()),
+            Refusal::RequestTooLarge("5 bytes are too many".to_owned()),
+            Refusal::UnknownService("a.B".to_owned()),
+            Refusal::UnknownMethod {
+                service: "imagestore.v1.Images",
+                method: "Burn".to_owned(),
+            },
+            Refusal::DeadlineExceeded {
+                limit: Duration::from_secs(30),
+            },
+        ]
+    }
+
     #[test]
     fn every_error_has_its_code_and_reason_as_the_table_says() {
-        let table: String = one_of_each()
+        let refusals = one_refusal_of_each()
             .into_iter()
-            .map(|error| {
-                let (code, reason) = error.wire();
-                let status = Status::from(error);
+            .map(|refusal| (refusal.wire(), Status::from(refusal)));
+        let errors = one_of_each()
+            .into_iter()
+            .map(|error| (error.wire(), Status::from(error)));
+        let table: String = refusals
+            .chain(errors)
+            .map(|((code, reason), status)| {
                 assert_eq!(status.code(), code);
                 let info = status
                     .get_details_error_info()

@@ -1,21 +1,24 @@
 //! The calls on image records.
 
-use bytes::Bytes;
-
+use super::edit::Reads;
 use super::page::{Page, PageRequest};
 use super::precondition::Precondition;
 use super::query::ImageQuery;
+use super::request::RequestId;
 use super::stream::ImageStream;
 use super::walk::Walk;
-use super::{At, Decision, Put, Seen, Store, Stored, as_seen, schema, unless_changed, wire};
-use crate::domain::{Digest, Image, ImageChange, ImageName, Namespace, NamespaceRecord};
+use super::watch::{ImageWatch, WatchImages};
+use super::write::{Act, Applied, ImageWrite, Writes};
+use super::{At, Put, Store, Stored, schema, wire};
+use crate::domain::{Image, ImageChange, ImageName, Invalid, Namespace};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, Key, Revision, Versioned};
+use crate::kv::{Revision, Versioned};
 
 /// The calls on image records; from [`Store::images`].
 #[derive(Clone, Copy)]
 pub struct Images<'a> {
     pub(super) store: &'a Store,
+    pub(super) caller: Option<&'a str>,
 }
 
 /// A Put: what becomes of one record.
@@ -26,6 +29,8 @@ pub struct PutImage {
     pub when: Precondition,
     /// Answers as the Put would, and writes nothing.
     pub validate_only: bool,
+    /// So that it is done once, however often it is sent.
+    pub request: Option<RequestId>,
 }
 
 /// A Delete of one record.
@@ -35,6 +40,31 @@ pub struct DeleteImage {
     pub when: Precondition,
     /// Answers as the Delete would, and writes nothing.
     pub validate_only: bool,
+    /// So that it is done once, however often it is sent.
+    pub request: Option<RequestId>,
+}
+
+/// A Rollback of one record to a generation in its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackImage {
+    pub name: ImageName,
+    /// Named by the revision that made it; the newest in history where there is none.
+    pub to: Option<Revision>,
+    pub when: Precondition,
+    /// Answers as the Rollback would, and writes nothing.
+    pub validate_only: bool,
+    /// So that it is done once, however often it is sent.
+    pub request: Option<RequestId>,
+}
+
+/// Writes that are done all or not at all, at one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplyImages {
+    writes: Vec<ImageWrite>,
+    /// Answers as the Apply would, and writes nothing.
+    pub validate_only: bool,
+    /// So that it is done once, however often it is sent.
+    pub request: Option<RequestId>,
 }
 
 impl PutImage {
@@ -45,6 +75,7 @@ impl PutImage {
             change,
             when: Precondition::None,
             validate_only: false,
+            request: None,
         }
     }
 }
@@ -56,11 +87,68 @@ impl DeleteImage {
             name,
             when: Precondition::None,
             validate_only: false,
+            request: None,
         }
     }
 }
 
-impl Images<'_> {
+impl RollbackImage {
+    /// Brings back the newest generation in history.
+    pub fn new(name: ImageName) -> Self {
+        Self {
+            name,
+            to: None,
+            when: Precondition::None,
+            validate_only: false,
+            request: None,
+        }
+    }
+}
+
+impl ApplyImages {
+    /// Writes that one Apply takes at most; an engine may take fewer.
+    pub const MAX_ITEMS: usize = 1000;
+
+    /// Refuses none, more than [`Self::MAX_ITEMS`], and two that are about one name.
+    pub fn new(writes: Vec<ImageWrite>) -> Result<Self, Invalid> {
+        if writes.is_empty() {
+            return Err(Invalid::new("items", "must not be empty"));
+        }
+        if writes.len() > Self::MAX_ITEMS {
+            let many = writes.len();
+            return Err(Invalid::new(
+                "items",
+                format!("has {many} items, more than {}", Self::MAX_ITEMS),
+            ));
+        }
+        let mut by_name: Vec<(&ImageName, usize)> = writes
+            .iter()
+            .enumerate()
+            .map(|(i, write)| (&write.name, i))
+            .collect();
+        by_name.sort_unstable();
+        if let Some(pair) = by_name.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let (first, second) = (pair[0].1, pair[1].1);
+            return Err(Invalid::new(
+                format!("items[{second}]"),
+                format!("is about the same name as items[{first}]"),
+            ));
+        }
+        Ok(Self {
+            writes,
+            validate_only: false,
+            request: None,
+        })
+    }
+}
+
+impl<'a> Images<'a> {
+    /// The calls as made by someone, whom the history will name.
+    #[must_use]
+    pub fn for_caller(self, caller: Option<&'a str>) -> Self {
+        Self { caller, ..self }
+    }
+
     /// Creates a record or changes it. The first write creates the namespace. Durable when it
     /// returns; a Put that changes nothing writes nothing.
     ///
@@ -71,15 +159,54 @@ impl Images<'_> {
         namespace: &Namespace,
         request: PutImage,
     ) -> Result<At<Put<Image>>, Error> {
-        let keys = keys(namespace, &request.name);
-        let mut put = self
-            .store
-            .edit(&keys, |seen| decide_put(namespace, &request, &keys, seen))
-            .await?;
-        if put.value.changed && !request.validate_only {
-            put.value.stored.revision = put.revision;
-        }
-        Ok(put)
+        let write = ImageWrite {
+            name: request.name,
+            act: Act::Put(request.change),
+            when: request.when,
+        };
+        let once = request.request.as_ref();
+        put(self
+            .one(namespace, write, request.validate_only, once)
+            .await?)
+    }
+
+    /// Puts the target and the labels of an older generation again, as a new one; also after a Delete.
+    /// The record keeps its `created_at`, and gets back the one it had if it was removed.
+    ///
+    /// [`Error::NotFound`] when there is no such generation, and what the precondition says.
+    pub async fn rollback(
+        &self,
+        namespace: &Namespace,
+        request: RollbackImage,
+    ) -> Result<At<Put<Image>>, Error> {
+        let write = ImageWrite {
+            name: request.name,
+            act: Act::Rollback(request.to),
+            when: request.when,
+        };
+        let once = request.request.as_ref();
+        put(self
+            .one(namespace, write, request.validate_only, once)
+            .await?)
+    }
+
+    /// Does all the writes at one revision, or none; what became of each comes in their order.
+    ///
+    /// [`Error::Item`] with the first write that cannot be done; [`Error::TooLarge`] when the engine does
+    /// not take so much at once.
+    pub async fn apply(
+        &self,
+        namespace: &Namespace,
+        request: &ApplyImages,
+    ) -> Result<At<Vec<Applied>>, Error> {
+        let writes = Writes {
+            namespace,
+            writes: &request.writes,
+            caller: self.caller,
+            validate_only: request.validate_only,
+            numbered: true,
+        };
+        self.write(&writes, request.request.as_ref()).await
     }
 
     /// The record of a name; [`Error::NotFound`] when there is none.
@@ -122,6 +249,20 @@ impl Images<'_> {
         super::stream::images(self.store, query).await
     }
 
+    /// What changes of the records that match, in the order of the revisions, each once and none left
+    /// out; those of one revision together, but for a message of more than 1 MiB. A slow reader holds
+    /// up nobody.
+    ///
+    /// At once [`Error::UnknownRevision`] for a revision that is not of this store,
+    /// [`Error::Compacted`] when changes after it have been trimmed, and
+    /// [`Error::TooManySnapshots`] when too many read their initial records. The watch ends with
+    /// [`Error::Compacted`] when what it has yet to read is trimmed, with
+    /// [`Error::SnapshotExpired`] when its initial records take too long to read, and with
+    /// [`Error::GoingAway`] when the store closes.
+    pub async fn watch(&self, request: WatchImages) -> Result<ImageWatch, Error> {
+        super::watch::images(self.store, request).await
+    }
+
     /// How many records match. Reads none of them when the query is a whole namespace, and the rows
     /// in its ranges otherwise.
     pub async fn count(&self, query: &ImageQuery) -> Result<At<u64>, Error> {
@@ -138,21 +279,82 @@ impl Images<'_> {
         namespace: &Namespace,
         request: &DeleteImage,
     ) -> Result<At<Stored<Image>>, Error> {
-        let key = schema::image_key(namespace, &request.name);
+        let write = ImageWrite {
+            name: request.name.clone(),
+            act: Act::Delete {
+                allow_missing: false,
+            },
+            when: request.when.clone(),
+        };
+        let once = request.request.as_ref();
+        let At { value, revision } = self
+            .one(namespace, write, request.validate_only, once)
+            .await?;
+        Ok(At {
+            value: value.stored.ok_or_else(nothing)?,
+            revision,
+        })
+    }
+
+    async fn one(
+        &self,
+        namespace: &Namespace,
+        write: ImageWrite,
+        validate_only: bool,
+        once: Option<&RequestId>,
+    ) -> Result<At<Applied>, Error> {
+        let writes = Writes {
+            namespace,
+            writes: &[write],
+            caller: self.caller,
+            validate_only,
+            numbered: false,
+        };
+        let At {
+            mut value,
+            revision,
+        } = self.write(&writes, once).await?;
+        Ok(At {
+            value: value.pop().ok_or_else(nothing)?,
+            revision,
+        })
+    }
+
+    async fn write(
+        &self,
+        writes: &Writes<'_>,
+        once: Option<&RequestId>,
+    ) -> Result<At<Vec<Applied>>, Error> {
+        let keys = writes.keys();
+        let reads = Reads {
+            keys: &keys,
+            turns: &keys[1..],
+            counted: None,
+            then: Some(&|rows| writes.glances(rows)),
+        };
+        let once = once.filter(|_| !writes.validate_only);
         self.store
-            .edit(std::slice::from_ref(&key), |seen| {
-                decide_delete(namespace, request, &key, seen)
-            })
+            .edit(reads, once, |seen| writes.decide(&keys, seen))
             .await
     }
 }
 
-/// The rows that a Put decides on: the image first, then its namespace.
-fn keys(namespace: &Namespace, name: &ImageName) -> [Key; 2] {
-    [
-        schema::image_key(namespace, name),
-        schema::namespace_key(namespace),
-    ]
+/// What a Put of one record answers.
+fn put(applied: At<Applied>) -> Result<At<Put<Image>>, Error> {
+    let At { value, revision } = applied;
+    Ok(At {
+        value: Put {
+            stored: value.stored.ok_or_else(nothing)?,
+            changed: value.changed,
+            created: value.created,
+        },
+        revision,
+    })
+}
+
+/// Only an answer that was remembered for another request could be without the record.
+fn nothing() -> Error {
+    Error::corrupt("the answer to a request lacks its record")
 }
 
 /// A row as the record that it holds.
@@ -163,104 +365,7 @@ pub(super) fn stored(
 ) -> Result<Stored<Image>, Error> {
     Ok(Stored {
         namespace: namespace.clone(),
-        record: wire::decode_image(name, row.value)?,
+        record: wire::decode_image(name, row.value)?.image,
         revision: row.revision,
     })
-}
-
-/// What a precondition is about.
-fn seen_as(stored: &Stored<Image>) -> (Revision, Option<&Digest>) {
-    (stored.revision, Some(stored.record.target.digest()))
-}
-
-fn decide_put(
-    namespace: &Namespace,
-    request: &PutImage,
-    [image_key, namespace_key]: &[Key; 2],
-    seen: &Seen,
-) -> Result<Decision<Put<Image>>, Error> {
-    let subject = || Subject::Image(namespace.clone(), request.name.clone());
-    let old = seen.rows[0]
-        .clone()
-        .map(|row| stored(namespace, request.name.clone(), row))
-        .transpose()?;
-    request
-        .when
-        .check(subject, old.as_ref().map(seen_as), seen.revision)?;
-
-    let before = old.as_ref().map(|old| &old.record);
-    let Some(record) = request.change.apply(&request.name, before, seen.now)? else {
-        return Err(Error::NotFound(subject()));
-    };
-    let changed = before != Some(&record);
-    // Also for a record that is not written: what would be too large is refused all the same.
-    let value = if changed {
-        wire::encode_image(&record)?
-    } else {
-        Bytes::new()
-    };
-    let digest = *record.target.digest();
-    let put = Put {
-        stored: Stored {
-            namespace: namespace.clone(),
-            record,
-            revision: unless_changed(changed, old.as_ref()),
-        },
-        changed,
-        created: old.is_none(),
-    };
-    if !changed || request.validate_only {
-        return Ok(Decision::Answer(put));
-    }
-
-    let mut batch = Batch::new(seen.now.millis());
-    batch
-        .guard(as_seen(image_key.clone(), seen.rows[0].as_ref()))
-        .guard(as_seen(namespace_key.clone(), seen.rows[1].as_ref()));
-    if seen.rows[1].is_none() {
-        let made = NamespaceRecord::new(namespace.clone(), seen.now);
-        batch.put(namespace_key.clone(), wire::encode_namespace(&made)?);
-    }
-    let old_digest = before.map(|old| *old.target.digest());
-    if old_digest != Some(digest) {
-        batch.put(
-            schema::digest_key(namespace, &digest, &request.name),
-            Bytes::new(),
-        );
-        if let Some(old_digest) = old_digest {
-            batch.delete(schema::digest_key(namespace, &old_digest, &request.name));
-        }
-    }
-    batch.put(image_key.clone(), value);
-    Ok(Decision::Commit(batch, put))
-}
-
-fn decide_delete(
-    namespace: &Namespace,
-    request: &DeleteImage,
-    image_key: &Key,
-    seen: &Seen,
-) -> Result<Decision<Stored<Image>>, Error> {
-    let subject = || Subject::Image(namespace.clone(), request.name.clone());
-    let Some(row) = &seen.rows[0] else {
-        return Err(Error::NotFound(subject()));
-    };
-    let old = stored(namespace, request.name.clone(), row.clone())?;
-    request
-        .when
-        .check(subject, Some(seen_as(&old)), seen.revision)?;
-    if request.validate_only {
-        return Ok(Decision::Answer(old));
-    }
-    let mut batch = Batch::new(seen.now.millis());
-    batch
-        .guard(as_seen(image_key.clone(), Some(row)))
-        .delete(image_key.clone())
-        .delete(schema::digest_key(
-            namespace,
-            old.record.target.digest(),
-            &request.name,
-        ))
-        .frees_space();
-    Ok(Decision::Commit(batch, old))
 }

@@ -1,43 +1,63 @@
 //! What the service means, written once for every engine.
 //!
 //! Reads take a snapshot; writes take a snapshot, decide with a pure function and commit one batch,
-//! again from the start if another write came between. [`Store`] opens and owns the engine;
+//! again from the start if another write came between (`edit`). [`Store`] opens and owns the engine;
 //! [`Images`] and [`Namespaces`] are the typed calls.
 
+mod backup;
+mod edit;
+mod epoch;
+mod history;
 mod images;
 mod namespaces;
 mod page;
 mod precondition;
 mod query;
+mod request;
+mod restore;
 mod schema;
 mod status;
 mod stream;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod walk;
+mod watch;
 mod wire;
+mod write;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{Namespace, Timestamp};
 use crate::error::Error;
-use crate::kv::{Batch, CommitError, Guard, Key, Kv, Revision, Snapshot, Table, Versioned};
+use crate::kv::{Batch, CommitError, Compacted, Guard, Kv, Revision, Snapshot};
 
-pub use self::images::{DeleteImage, Images, PutImage};
+pub use self::backup::{BackupPart, BackupStream, LastBackup};
+use self::edit::Stripes;
+use self::epoch::{Gap, Known};
+pub use self::history::{End, EndedBy, Generation};
+pub use self::images::{ApplyImages, DeleteImage, Images, PutImage, RollbackImage};
 pub use self::namespaces::{DeleteNamespace, NamespaceEntry, Namespaces, PutEntry, PutNamespace};
 pub use self::page::{Page, PageRequest};
 pub use self::precondition::Precondition;
 pub use self::query::{DigestQuery, ImageQuery, Scope};
+pub use self::request::RequestId;
+pub use self::restore::{RestoreError, Restored, restore};
 pub use self::status::Status;
-pub use self::stream::{ImageChunk, ImageStream};
-pub use self::verify::Problem;
+pub use self::stream::{ImageChunk, ImageStream, LongRead};
+pub use self::sweep::Swept;
+pub use self::verify::{Problem, Verified};
+pub use self::watch::{
+    ImageChanges, ImageEvent, ImageWatch, WatchImages, WatchMessage, WatchStart,
+};
+pub use self::write::{Act, Applied, ImageWrite};
 
 /// The image metadata store. Cheap to clone; all clones are the same store.
 #[derive(Clone)]
@@ -88,12 +108,15 @@ pub struct Put<T> {
 struct Inner {
     kv: Arc<dyn Kv>,
     id: StoreId,
+    gaps: Arc<[Gap]>,
     surroundings: Surroundings,
     opened_at: Timestamp,
     stripes: Stripes,
     long_reads: Arc<Semaphore>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    watchers: Arc<AtomicUsize>,
+    watches_end: CancellationToken,
 }
 
 /// Long reads that may be open at once.
@@ -111,23 +134,31 @@ impl Store {
     pub async fn on(kv: Arc<dyn Kv>, surroundings: Surroundings) -> Result<Self, Error> {
         let opened_at = (surroundings.clock)();
         let id = prepare(&*kv, &surroundings, opened_at).await?;
+        let gaps = kv.snapshot().await?.get(&[schema::gaps()]).await?.remove(0);
+        let gaps = gaps.map_or(Ok(Vec::new()), |row| schema::parse_gaps(&row.value))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 kv,
                 id,
+                gaps: gaps.into(),
                 surroundings,
                 opened_at,
                 stripes: Stripes::new(),
                 long_reads: Arc::new(Semaphore::new(MAX_LONG_READS)),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
+                watchers: Arc::default(),
+                watches_end: CancellationToken::new(),
             }),
         })
     }
 
     /// The calls on image records.
     pub fn images(&self) -> Images<'_> {
-        Images { store: self }
+        Images {
+            store: self,
+            caller: None,
+        }
     }
 
     /// The calls on namespaces.
@@ -139,103 +170,39 @@ impl Store {
         self.inner.id
     }
 
-    /// Ends long reads, finishes queued writes and leaves the store so that it opens fast. Later
+    /// Ends watches and long reads, finishes queued writes and leaves the store so that it opens fast. Later
     /// writes fail with [`Error::Stopped`].
     pub async fn close(&self) {
+        self.end_watches();
         self.inner.closing.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.kv.close().await;
     }
 
+    /// Gives back what the file takes and does not use, while reads and writes go on.
+    ///
+    /// Takes as long as a copy of everything; goes on when the caller does not wait.
+    pub async fn compact(&self) -> Result<At<Compacted>, Error> {
+        let value = self.inner.kv.compact().await?;
+        let revision = self.snapshot().await?.revision();
+        Ok(At { value, revision })
+    }
+
     fn now(&self) -> Timestamp {
         (self.inner.surroundings.clock)()
     }
 
+    /// The revisions that the store has had when this is the newest.
+    fn known(&self, newest: Revision) -> Known {
+        Known {
+            newest,
+            gaps: self.inner.gaps.clone(),
+        }
+    }
+
     async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, Error> {
         Ok(self.inner.kv.snapshot().await?)
-    }
-
-    /// Reads the rows, decides, commits; again from the reading whenever a guard no longer held.
-    async fn edit<T>(
-        &self,
-        keys: &[Key],
-        decide: impl Fn(&Seen) -> Result<Decision<T>, Error>,
-    ) -> Result<At<T>, Error> {
-        self.edit_counting(keys, None, decide).await
-    }
-
-    /// As [`Store::edit`], for what also decides on how many rows a table has.
-    async fn edit_counting<T>(
-        &self,
-        keys: &[Key],
-        table: Option<&Table>,
-        decide: impl Fn(&Seen) -> Result<Decision<T>, Error>,
-    ) -> Result<At<T>, Error> {
-        let _turn = self.inner.stripes.turn(&keys[0]).await;
-        for _ in 0..MAX_TRIES {
-            let snapshot = self.inner.kv.snapshot().await?;
-            let seen = Seen {
-                rows: snapshot.get(keys).await?,
-                counted: match table {
-                    Some(table) => snapshot.count(table).await?,
-                    None => 0,
-                },
-                revision: snapshot.revision(),
-                now: self.now(),
-            };
-            // Frees the pages it pins before the commit makes more.
-            drop(snapshot);
-            let (batch, value) = match decide(&seen)? {
-                Decision::Answer(value) => {
-                    return Ok(At {
-                        value,
-                        revision: seen.revision,
-                    });
-                }
-                Decision::Commit(batch, value) => (batch, value),
-            };
-            match self.inner.kv.commit(batch).await {
-                Ok(revision) => return Ok(At { value, revision }),
-                Err(CommitError::Broken(_)) => {}
-                Err(other) => return Err(other.into()),
-            }
-        }
-        Err(Error::Contended { tries: MAX_TRIES })
-    }
-}
-
-/// How often a write starts again when others come between. Writes to one key take turns, so only
-/// writes to what it depends on (its namespace) can come between.
-const MAX_TRIES: u32 = 100;
-
-/// What a write saw before it decides.
-struct Seen {
-    rows: Vec<Option<Versioned>>,
-    /// How many rows the table has that was asked about.
-    counted: u64,
-    revision: Revision,
-    now: Timestamp,
-}
-
-/// What a write decided.
-enum Decision<T> {
-    /// Nothing is to be written.
-    Answer(T),
-    Commit(Batch, T),
-}
-
-/// The revision of a record that is left as it was; one that changes gets its own when it is written.
-fn unless_changed<T>(changed: bool, old: Option<&Stored<T>>) -> Revision {
-    old.filter(|_| !changed)
-        .map_or(Revision::ZERO, |old| old.revision)
-}
-
-/// Guards that a row is as it was seen.
-fn as_seen(key: Key, row: Option<&Versioned>) -> Guard {
-    match row {
-        Some(row) => Guard::Unchanged(key, row.revision),
-        None => Guard::Absent(key),
     }
 }
 
@@ -294,31 +261,5 @@ async fn prepare(
 impl std::fmt::Display for StoreId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-// === impl Stripes ===
-
-/// Turns by key, so that writers of one name wait for each other instead of breaking each other's
-/// guards. Only politeness: the guards are the truth.
-struct Stripes {
-    locks: Box<[Mutex<()>]>,
-    hasher: RandomState,
-}
-
-impl Stripes {
-    /// Enough that 256 writers of different keys seldom share one.
-    const COUNT: usize = 4096;
-
-    fn new() -> Self {
-        Self {
-            locks: (0..Self::COUNT).map(|_| Mutex::new(())).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-
-    async fn turn(&self, key: &Key) -> MutexGuard<'_, ()> {
-        let stripe = self.hasher.hash_one(key) % Self::COUNT as u64;
-        self.locks[stripe as usize].lock().await
     }
 }

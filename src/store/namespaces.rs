@@ -4,12 +4,16 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::page::{NamespacePages, Page, PageRequest};
+use super::edit::{Decision, Reads, Seen, as_seen};
+use super::page::{Page, PageRequest, Pages};
 use super::precondition::Precondition;
-use super::{At, Decision, Seen, Store, Stored, as_seen, schema, unless_changed, wire};
+use super::request::{Remembered, RequestId};
+use super::walk::Cursor;
+use super::wire::{Outcome, Recorded};
+use super::{At, Store, Stored, schema, wire};
 use crate::domain::{Namespace, NamespaceChange, NamespaceRecord};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, Guard, Rows, Snapshot, Versioned};
+use crate::kv::{Batch, Guard, Revision, Rows, Snapshot, Versioned};
 
 /// The calls on namespaces; from [`Store::namespaces`].
 #[derive(Clone, Copy)]
@@ -25,6 +29,8 @@ pub struct PutNamespace {
     pub when: Precondition,
     /// Answers as the Put would, and writes nothing.
     pub validate_only: bool,
+    /// So that it is done once, however often it is sent.
+    pub request: Option<RequestId>,
 }
 
 /// A Delete of a namespace.
@@ -36,6 +42,8 @@ pub struct DeleteNamespace {
     pub when: Precondition,
     /// Answers as the Delete would, and writes nothing.
     pub validate_only: bool,
+    /// So that it is done once, however often it is sent.
+    pub request: Option<RequestId>,
 }
 
 /// A namespace and how much it holds.
@@ -61,17 +69,9 @@ impl Namespaces<'_> {
     /// [`Error::NotFound`] for a change that needs the namespace to be there, and what the
     /// precondition says.
     pub async fn put(&self, request: &PutNamespace) -> Result<At<PutEntry>, Error> {
-        let keys = [schema::namespace_key(&request.name)];
-        let images = schema::images(&request.name);
-        let decide = |seen: &Seen| decide_put(request, seen);
-        let mut put = self
-            .store
-            .edit_counting(&keys, Some(&images), decide)
-            .await?;
-        if put.value.changed && !request.validate_only {
-            put.value.entry.stored.revision = put.revision;
-        }
-        Ok(put)
+        let once = request.request.as_ref().filter(|_| !request.validate_only);
+        self.edit(&request.name, once, |seen| decide_put(request, seen))
+            .await
     }
 
     /// A namespace; [`Error::NotFound`] when there is none.
@@ -95,11 +95,11 @@ impl Namespaces<'_> {
         prefix: &str,
         page: &PageRequest,
     ) -> Result<Page<NamespaceEntry>, Error> {
-        let page = NamespacePages::parse(self.store.id(), prefix, page)?;
+        let page = Pages::parse(self.store.id(), &["namespaces", prefix], page)?;
         let snapshot = self.store.snapshot().await?;
         let mut wanted = Rows::starting_with(schema::namespaces(), prefix.as_bytes());
         if let Some(after) = &page.after {
-            wanted = wanted.after(Bytes::copy_from_slice(after.as_str().as_bytes()));
+            wanted = wanted.after(Bytes::copy_from_slice(after.namespace.as_str().as_bytes()));
         }
         let found = snapshot.scan(&wanted, page.items).await?;
         let mut items = Vec::with_capacity(found.rows.len());
@@ -108,7 +108,10 @@ impl Namespaces<'_> {
             items.push(entry(&*snapshot, stored(&name, value)?).await?);
         }
         let next_token = match items.last() {
-            Some(last) if !found.is_end => page.token_after(&last.stored.record.name),
+            Some(last) if !found.is_end => page.token_after(&Cursor {
+                namespace: last.stored.record.name.clone(),
+                row: Bytes::new(),
+            }),
             _ => String::new(),
         };
         Ok(Page {
@@ -123,10 +126,30 @@ impl Namespaces<'_> {
     ///
     /// [`Error::NotFound`] when there is none, [`Error::NotEmpty`], and what the precondition says.
     pub async fn delete(&self, request: &DeleteNamespace) -> Result<At<NamespaceEntry>, Error> {
-        let keys = [schema::namespace_key(&request.name)];
-        let images = schema::images(&request.name);
-        let decide = |seen: &Seen| decide_delete(request, seen);
-        self.store.edit_counting(&keys, Some(&images), decide).await
+        let once = request.request.as_ref().filter(|_| !request.validate_only);
+        let deleted = self
+            .edit(&request.name, once, |seen| decide_delete(request, seen))
+            .await?;
+        Ok(At {
+            value: deleted.value.entry,
+            revision: deleted.revision,
+        })
+    }
+
+    async fn edit(
+        &self,
+        name: &Namespace,
+        once: Option<&RequestId>,
+        decide: impl Fn(&Seen) -> Result<Decision<PutEntry>, Error>,
+    ) -> Result<At<PutEntry>, Error> {
+        let keys = [schema::namespace_key(name)];
+        let reads = Reads {
+            keys: &keys,
+            turns: &keys,
+            counted: Some(&schema::images(name)),
+            then: None,
+        };
+        self.store.edit(reads, once, decide).await
     }
 
     /// The names of all namespaces, in order.
@@ -180,7 +203,7 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
         .map(|row| stored(name, row))
         .transpose()?;
     let expected = old.as_ref().map(|old| (old.revision, None));
-    request.when.check(subject, expected, seen.revision)?;
+    request.when.check(subject, expected, &seen.known)?;
 
     let before = old.as_ref().map(|old| &old.record);
     let Some(record) = request.change.apply(name, before, seen.now)? else {
@@ -188,34 +211,33 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
     };
     let changed = before != Some(&record);
     let value = wire::encode_namespace(&record)?;
+    let revision = old.as_ref().filter(|_| !changed).map(|old| old.revision);
     let put = PutEntry {
         entry: NamespaceEntry {
             stored: Stored {
                 namespace: name.clone(),
                 record,
-                revision: unless_changed(changed, old.as_ref()),
+                revision: revision.unwrap_or(Revision::ZERO),
             },
             images: seen.counted,
         },
         changed,
         created: old.is_none(),
     };
-    if !changed || request.validate_only {
-        return Ok(Decision::Answer(put));
+    if request.validate_only {
+        return Ok(Decision::nothing(seen, put));
     }
     let key = schema::namespace_key(name);
     let mut batch = Batch::new(seen.now.millis());
-    batch
-        .guard(as_seen(key.clone(), seen.rows[0].as_ref()))
-        .put(key, value);
-    Ok(Decision::Commit(batch, put))
+    batch.guard(as_seen(key.clone(), seen.rows[0].as_ref()));
+    if changed {
+        batch.put(key, value);
+    }
+    Ok(Decision { batch, value: put })
 }
 
 /// Every write that adds to a namespace guards its row, so none can slip in beside the batch.
-fn decide_delete(
-    request: &DeleteNamespace,
-    seen: &Seen,
-) -> Result<Decision<NamespaceEntry>, Error> {
+fn decide_delete(request: &DeleteNamespace, seen: &Seen) -> Result<Decision<PutEntry>, Error> {
     let name = &request.name;
     let subject = || Subject::Namespace(name.clone());
     let Some(row) = &seen.rows[0] else {
@@ -227,15 +249,20 @@ fn decide_delete(
     };
     request
         .when
-        .check(subject, Some((found.stored.revision, None)), seen.revision)?;
+        .check(subject, Some((found.stored.revision, None)), &seen.known)?;
     if found.images > 0 && !request.force {
         return Err(Error::NotEmpty {
             namespace: name.clone(),
             images: found.images,
         });
     }
+    let deleted = PutEntry {
+        entry: found,
+        changed: true,
+        created: false,
+    };
     if request.validate_only {
-        return Ok(Decision::Answer(found));
+        return Ok(Decision::nothing(seen, deleted));
     }
     let key = schema::namespace_key(name);
     let mut batch = Batch::new(seen.now.millis());
@@ -249,5 +276,54 @@ fn decide_delete(
     for table in schema::tenant_tables(name) {
         batch.clear(table);
     }
-    Ok(Decision::Commit(batch, found))
+    Ok(Decision {
+        batch,
+        value: deleted,
+    })
+}
+
+impl Remembered for PutEntry {
+    fn settle(&mut self, revision: Revision) {
+        if self.entry.stored.revision == Revision::ZERO {
+            self.entry.stored.revision = revision;
+        }
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let NamespaceEntry { stored, images } = &self.entry;
+        vec![Outcome {
+            stored: Some(Stored {
+                namespace: stored.namespace.clone(),
+                record: Recorded::Namespace(stored.record.clone()),
+                revision: stored.revision,
+            }),
+            changed: self.changed,
+            created: self.created,
+            images: *images,
+        }]
+    }
+
+    fn recall(mut outcomes: Vec<Outcome>) -> Option<Self> {
+        let outcome = outcomes.pop()?;
+        let Some(Stored {
+            namespace,
+            record: Recorded::Namespace(record),
+            revision,
+        }) = outcome.stored
+        else {
+            return None;
+        };
+        Some(Self {
+            entry: NamespaceEntry {
+                stored: Stored {
+                    namespace,
+                    record,
+                    revision,
+                },
+                images: outcome.images,
+            },
+            changed: outcome.changed,
+            created: outcome.created,
+        })
+    }
 }

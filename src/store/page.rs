@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::query::{ImageQuery, Scope};
 use super::walk::{Cursor, Walk};
 use super::{Store, StoreId, Stored, schema};
-use crate::domain::{Image, Invalid, Namespace};
+use crate::domain::{Image, Invalid};
 use crate::error::Error;
 use crate::kv::Revision;
 
@@ -139,27 +140,27 @@ fn nothing_in(walk: &Walk, last: Option<Cursor>) -> Option<Cursor> {
 /// Rows that a filtered page reads at once.
 const FILTER_STEP: usize = 500;
 
-/// Pages of namespaces, which are named by their cursor alone.
-pub(super) struct NamespacePages {
+/// Pages of what is listed by one table's rows: how many items, and after which place.
+pub(super) struct Pages {
     pub items: usize,
-    pub after: Option<Namespace>,
+    pub after: Option<Cursor>,
     store: StoreId,
     fingerprint: [u8; 8],
 }
 
-impl NamespacePages {
-    pub fn parse(store: StoreId, prefix: &str, request: &PageRequest) -> Result<Self, Error> {
+impl Pages {
+    /// `asked` is what a token must have been given for.
+    pub fn parse(store: StoreId, asked: &[&str], request: &PageRequest) -> Result<Self, Error> {
+        let mut hash = Sha256::new();
+        for part in asked {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
         let mut fingerprint = [0; 8];
-        let hash = crate::domain::Digest::of(crate::domain::Algorithm::Sha256, prefix.as_bytes());
-        fingerprint.copy_from_slice(&hash.as_bytes()[..8]);
-        let after = if request.token.is_empty() {
-            None
-        } else {
-            Some(
-                Token::parse(&request.token, store, fingerprint)?
-                    .cursor()?
-                    .namespace,
-            )
+        fingerprint.copy_from_slice(&hash.finalize()[..8]);
+        let after = match request.token.as_str() {
+            "" => None,
+            token => Some(Token::parse(token, store, fingerprint)?.cursor()?),
         };
         Ok(Self {
             items: request.items(),
@@ -169,12 +170,8 @@ impl NamespacePages {
         })
     }
 
-    pub fn token_after(&self, namespace: &Namespace) -> String {
-        let cursor = Cursor {
-            namespace: namespace.clone(),
-            row: Bytes::new(),
-        };
-        Token::of(self.store, self.fingerprint, &cursor).text()
+    pub fn token_after(&self, cursor: &Cursor) -> String {
+        Token::of(self.store, self.fingerprint, cursor).text()
     }
 }
 

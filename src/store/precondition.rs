@@ -1,5 +1,6 @@
 //! What a caller expects of a record before it changes it.
 
+use super::epoch::Known;
 use crate::domain::{Digest, Invalid};
 use crate::error::{Error, Subject};
 use crate::kv::Revision;
@@ -25,15 +26,15 @@ impl Precondition {
         &self,
         subject: impl Fn() -> Subject,
         old: Option<(Revision, Option<&Digest>)>,
-        newest: Revision,
+        known: &Known,
     ) -> Result<(), Error> {
         let (etag, target) = match (self, old) {
             (Self::None, _) | (Self::MustNotExist, None) => return Ok(()),
             (Self::MustNotExist, Some(_)) => return Err(Error::Exists(subject())),
             (Self::Matches { etag, target }, _) => (etag, target),
         };
-        if let Some(asked) = etag.filter(|etag| *etag > newest) {
-            return Err(Error::UnknownRevision { asked, newest });
+        if let Some(etag) = etag {
+            known.check(*etag)?;
         }
         let Some((current, current_target)) = old else {
             return Err(Error::NotFound(subject()));

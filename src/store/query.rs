@@ -94,6 +94,26 @@ impl ImageQuery {
         &self.filter
     }
 
+    /// Whether every record under the name prefix is asked for, whatever it holds.
+    pub(super) fn is_any_record(&self) -> bool {
+        self.target.is_none() && self.filter.is_all()
+    }
+
+    /// Whether a record of a namespace in scope is asked for.
+    pub(super) fn matches(&self, image: &Image) -> bool {
+        let digest = image.target.digest();
+        let is_target = match &self.target {
+            None => true,
+            Some(DigestQuery::Is(asked)) => asked == digest,
+            Some(DigestQuery::StartsWith(prefix)) => prefix
+                .ranges()
+                .any(|(first, last)| (first..=last).contains(digest)),
+        };
+        is_target
+            && image.name.as_str().starts_with(&self.name_prefix)
+            && self.filter.matches(image)
+    }
+
     /// The same for two queries that ask for the same, and in practice for no others.
     pub(super) fn fingerprint(&self) -> [u8; 8] {
         let mut hash = Sha256::new();
@@ -245,9 +265,9 @@ impl Range {
         if self.exact {
             let row = Bytes::copy_from_slice(&self.from);
             return Rows {
-                table,
                 from: Bound::Included(row.clone()),
                 to: Bound::Included(row),
+                ..Rows::all(table)
             };
         }
         Rows::between(table, &self.from, &self.through)

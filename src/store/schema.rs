@@ -1,22 +1,28 @@
 //! The schema, executable: every table and every key there is.
 //!
 //! ```text
-//! meta                        "schema" -> u32, "store" -> 16 bytes; the one table outside a version
+//! meta                        "schema" -> u32, "store" -> 16 bytes, "backup" -> LastBackup,
+//!                             "gaps" -> revisions that there never were; the one table outside a version
 //! v1/namespaces               name -> NamespaceRecord
 //! v1/<namespace>/images       name -> ImageRecord
 //! v1/<namespace>/digests      digest, name -> (nothing)        the index of images by target
+//! v1/<namespace>/history      name, revision that made it -> HistoryRecord
+//! v1/<namespace>/deleted      when, name -> (nothing)          the index of names that are history only
+//! v1/requests-<day>           request id -> RequestRecord
 //! v1/changes                  kept by the engine: revision -> ChangeRecord
 //! ```
 //!
 //! Keys are built so that their byte order is the order of their parts on every engine: a digest is
-//! one byte for the algorithm and then its bytes, of a length that the algorithm fixes; text comes
-//! last. So the leading parts of a key are a prefix of all keys that share them.
+//! one byte for the algorithm and then its bytes, of a length that the algorithm fixes; numbers have
+//! eight bytes, the high one first; text comes last, or ends with NUL, which no name has. So the leading parts of a key are a prefix of all keys that share them.
 
 use bytes::Bytes;
 
-use crate::domain::{Algorithm, Digest, ImageName, Namespace};
+use super::backup::LastBackup;
+use super::epoch::Gap;
+use crate::domain::{Algorithm, Digest, ImageName, Namespace, Timestamp};
 use crate::error::Error;
-use crate::kv::{Key, Table};
+use crate::kv::{Key, Revision, Table};
 
 /// The version that this release writes.
 pub const VERSION: u32 = 1;
@@ -29,6 +35,64 @@ pub fn schema_version() -> Key {
 /// Where the store's id stands, as sixteen bytes.
 pub fn store_id() -> Key {
     Table::new("meta").key("store")
+}
+
+/// Where it stands when the last backup was completed, and of which revision: milliseconds since 1970
+/// and the revision, each as eight bytes.
+pub fn last_backup() -> Key {
+    Table::new("meta").key("backup")
+}
+
+pub fn last_backup_value(last: &LastBackup) -> Vec<u8> {
+    let mut value = last.at.millis().to_be_bytes().to_vec();
+    value.extend_from_slice(&last.revision.0.to_be_bytes());
+    value
+}
+
+pub fn parse_last_backup(value: &[u8]) -> Result<LastBackup, Error> {
+    let parse = || {
+        let (millis, revision) = value.split_first_chunk()?;
+        let at = Timestamp::from_millis(i64::from_be_bytes(*millis)).ok()?;
+        let revision = Revision(u64::from_be_bytes(revision.try_into().ok()?));
+        Some(LastBackup { at, revision })
+    };
+    parse().ok_or_else(|| Error::corrupt("the note of the last backup makes no sense"))
+}
+
+/// Where it stands which revisions the store never had, because it was restored: for each time the
+/// backup's revision and the one that the restored store began at, each as eight bytes.
+pub fn gaps() -> Key {
+    Table::new("meta").key("gaps")
+}
+
+pub fn gap_value(gap: Gap) -> [u8; 16] {
+    (u128::from(gap.after.0) << 64 | u128::from(gap.before.0)).to_be_bytes()
+}
+
+pub fn parse_gaps(value: &[u8]) -> Result<Vec<Gap>, Error> {
+    let (gaps, rest) = value.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(Error::corrupt("the note of restores makes no sense"));
+    }
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |high, byte| high << 8 | u64::from(*byte))
+    };
+    let gap = |bytes: &[u8; 16]| Gap {
+        after: Revision(number(&bytes[..8])),
+        before: Revision(number(&bytes[8..])),
+    };
+    Ok(gaps.iter().map(gap).collect())
+}
+
+/// Whether a backup can have a table of this path.
+pub fn may_be_backed_up(path: &str) -> bool {
+    path == "meta"
+        || (path != CHANGES
+            && path
+                .strip_prefix(PREFIX)
+                .is_some_and(|rest| !rest.is_empty()))
 }
 
 /// What the paths of all tables of this version begin with.
@@ -47,14 +111,63 @@ pub fn images(namespace: &Namespace) -> Table {
     Table::logged(tenant_path(namespace, "images"))
 }
 
+/// The namespace whose images a table has, if it has any.
+pub fn whose_images(path: &str) -> Option<&str> {
+    match path.strip_prefix(PREFIX)?.split_once('/')? {
+        (namespace, "images") => Some(namespace),
+        _ => None,
+    }
+}
+
+/// The namespace that a table is of, and its kind.
+pub fn parse_tenant(table: &Table) -> Option<(&str, &str)> {
+    let (namespace, kind) = table.path().strip_prefix(PREFIX)?.split_once('/')?;
+    ["images", "digests", "history", "deleted"]
+        .contains(&kind)
+        .then_some((namespace, kind))
+}
+
 /// The index of a namespace's images by target digest and name.
 pub fn digests(namespace: &Namespace) -> Table {
     Table::new(tenant_path(namespace, "digests"))
 }
 
 /// All tables that a namespace may have. A namespace is empty when those that hold records are.
-pub fn tenant_tables(namespace: &Namespace) -> [Table; 2] {
-    [images(namespace), digests(namespace)]
+pub fn tenant_tables(namespace: &Namespace) -> [Table; 4] {
+    [
+        images(namespace),
+        digests(namespace),
+        history(namespace),
+        deleted(namespace),
+    ]
+}
+
+/// The generations of a namespace's images that have ended, by name and by the revision that made
+/// them.
+pub fn history(namespace: &Namespace) -> Table {
+    Table::new(tenant_path(namespace, "history"))
+}
+
+/// The names that have a history and no image, by when they were removed.
+pub fn deleted(namespace: &Namespace) -> Table {
+    Table::new(tenant_path(namespace, "deleted"))
+}
+
+/// What the paths of the tables of answers begin with.
+pub const REQUESTS: &str = "v1/requests-";
+
+/// The answers of a day, counted from 1970, by request id.
+pub fn requests(day: u64) -> Table {
+    Table::new(format!("{REQUESTS}{day}"))
+}
+
+/// The day of a table of answers.
+pub fn parse_requests(table: &Table) -> Option<u64> {
+    table.path().strip_prefix(REQUESTS)?.parse().ok()
+}
+
+pub fn request_key(day: u64, id: &str) -> Key {
+    requests(day).key(Bytes::copy_from_slice(id.as_bytes()))
 }
 
 fn tenant_path(namespace: &Namespace, kind: &str) -> String {
@@ -96,6 +209,62 @@ pub fn digest_row(digest: &Digest, name: &ImageName) -> Bytes {
 
 pub fn digest_key(namespace: &Namespace, digest: &Digest, name: &ImageName) -> Key {
     digests(namespace).key(digest_row(digest, name))
+}
+
+/// The leading part of a name's history rows.
+pub fn history_part(name: &ImageName) -> Vec<u8> {
+    let name = name.as_str().as_bytes();
+    let mut part = Vec::with_capacity(name.len() + 1 + 8);
+    part.extend_from_slice(name);
+    part.push(0);
+    part
+}
+
+pub fn history_row(name: &ImageName, made: Revision) -> Bytes {
+    let mut row = history_part(name);
+    row.extend_from_slice(&made.0.to_be_bytes());
+    row.into()
+}
+
+pub fn history_key(namespace: &Namespace, name: &ImageName, made: Revision) -> Key {
+    history(namespace).key(history_row(name, made))
+}
+
+pub fn parse_history_row(row: &[u8]) -> Result<(ImageName, Revision), Error> {
+    let parts = row.split_last_chunk().and_then(|(rest, made)| {
+        let name = rest.strip_suffix(&[0])?;
+        Some((name, Revision(u64::from_be_bytes(*made))))
+    });
+    let (name, made) = parts.ok_or_else(|| {
+        Error::corrupt(format!(
+            "a history row has no revision: {:?}",
+            row.escape_ascii().to_string()
+        ))
+    })?;
+    Ok((parse_name(name)?, made))
+}
+
+pub fn deleted_row(at: Timestamp, name: &ImageName) -> Bytes {
+    // A clock before 1970 is as good as none.
+    let millis = u64::try_from(at.millis()).unwrap_or(0);
+    let mut row = millis.to_be_bytes().to_vec();
+    row.extend_from_slice(name.as_str().as_bytes());
+    row.into()
+}
+
+pub fn deleted_key(namespace: &Namespace, at: Timestamp, name: &ImageName) -> Key {
+    deleted(namespace).key(deleted_row(at, name))
+}
+
+/// When a name was removed, in milliseconds since 1970, and which.
+pub fn parse_deleted_row(row: &[u8]) -> Result<(u64, ImageName), Error> {
+    let (millis, name) = row.split_first_chunk().ok_or_else(|| {
+        Error::corrupt(format!(
+            "a row of deleted names has no time: {:?}",
+            row.escape_ascii().to_string()
+        ))
+    })?;
+    Ok((u64::from_be_bytes(*millis), parse_name(name)?))
 }
 
 /// Takes a digest from the start of a key or of a stored value; what follows it is returned. `None`
@@ -167,14 +336,24 @@ mod tests {
         #[test]
         fn the_byte_order_of_keys_is_the_order_of_their_parts(
             a in (any_digest(), any_name()), b in (any_digest(), any_name()),
+            x in 0u64..600, y in 0u64..600,
         ) {
             prop_assert_eq!(digest_row(&a.0, &a.1).cmp(&digest_row(&b.0, &b.1)), a.cmp(&b));
             prop_assert_eq!(image_row(&a.1).cmp(&image_row(&b.1)), a.1.cmp(&b.1));
+            let (x, y) = (Revision(x), Revision(y));
+            prop_assert_eq!(
+                history_row(&a.1, x).cmp(&history_row(&b.1, y)), (&a.1, x).cmp(&(&b.1, y))
+            );
         }
 
         #[test]
         fn a_key_reads_back_as_its_parts(digest in any_digest(), name in any_name()) {
             prop_assert_eq!(parse_digest_row(&digest_row(&digest, &name)).unwrap(), (digest, name.clone()));
+            prop_assert_eq!(
+                parse_history_row(&history_row(&name, Revision(256))).unwrap(), (name.clone(), Revision(256))
+            );
+            let at = Timestamp::new(7, 1_000_000).unwrap();
+            prop_assert_eq!(parse_deleted_row(&deleted_row(at, &name)).unwrap(), (7001, name.clone()));
             prop_assert_eq!(parse_name(&image_row(&name)).unwrap(), name);
         }
 
@@ -183,6 +362,10 @@ mod tests {
             if let Ok((digest, name)) = parse_digest_row(&row) {
                 prop_assert_eq!(&digest_row(&digest, &name)[..], &row[..]);
             }
+            if let Ok((name, made)) = parse_history_row(&row) {
+                prop_assert_eq!(&history_row(&name, made)[..], &row[..]);
+            }
+            let _ = parse_deleted_row(&row);
         }
     }
 

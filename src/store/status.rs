@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::coop;
 
+use super::backup::LastBackup;
 use super::namespaces::Namespaces;
 use super::{Store, StoreId, schema};
 use crate::domain::Timestamp;
@@ -22,9 +23,13 @@ pub struct Status {
     pub oldest_revision: Revision,
     pub namespaces: u64,
     pub images: u64,
+    /// Records of all kinds: namespaces, images, generations in history.
+    pub records: u64,
     pub tables: u64,
     /// Bytes on disk.
     pub size_bytes: u64,
+    /// Those of them that hold nothing; [`Store::compact`] gives them back.
+    pub reusable_bytes: u64,
     /// Bytes free on the file system.
     pub free_bytes: u64,
     /// Why writes are refused; `None` while they are not.
@@ -32,6 +37,7 @@ pub struct Status {
     pub opened_at: Timestamp,
     /// `redb`, `memory`.
     pub engine: &'static str,
+    pub last_backup: Option<LastBackup>,
 }
 
 /// What is counted in the tables.
@@ -41,13 +47,15 @@ struct Counts {
     oldest_revision: Revision,
     namespaces: u64,
     images: u64,
+    generations: u64,
     tables: u64,
+    last_backup: Option<LastBackup>,
 }
 
 impl Store {
     /// Costs a look at each namespace's tables, and none at their rows.
     pub async fn status(&self) -> Result<Status, Error> {
-        let disk = self.inner.kv.disk();
+        let disk = self.inner.kv.disk().await;
         let stopped = self.stopped().borrow().clone();
         let counts = match self.counts().await {
             // What cannot be counted is no reason not to say why.
@@ -61,29 +69,38 @@ impl Store {
             oldest_revision: counts.oldest_revision,
             namespaces: counts.namespaces,
             images: counts.images,
+            records: counts.namespaces + counts.images + counts.generations,
             tables: counts.tables,
             size_bytes: disk.size_bytes,
+            reusable_bytes: disk.reusable_bytes,
             free_bytes: disk.free_bytes,
             stopped,
             opened_at: self.inner.opened_at,
             engine: disk.engine,
+            last_backup: counts.last_backup,
         })
     }
 
     async fn counts(&self) -> Result<Counts, Error> {
         let snapshot = self.snapshot().await?;
         let names = Namespaces::names(&*snapshot).await?;
-        let mut images = 0;
+        let (mut images, mut generations) = (0, 0);
         for name in &names {
             coop::consume_budget().await;
             images += snapshot.count(&schema::images(name)).await?;
+            generations += snapshot.count(&schema::history(name)).await?;
         }
+        let last_backup = snapshot.get(&[schema::last_backup()]).await?.remove(0);
         Ok(Counts {
             revision: snapshot.revision(),
             oldest_revision: snapshot.oldest_change().await?,
             namespaces: names.len() as u64,
             images,
+            generations,
             tables: snapshot.tables("").await?.len() as u64,
+            last_backup: last_backup
+                .map(|row| schema::parse_last_backup(&row.value))
+                .transpose()?,
         })
     }
 

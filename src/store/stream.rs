@@ -1,6 +1,7 @@
 //! Streams of images of one revision, however many.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::Stream;
@@ -12,17 +13,20 @@ use super::walk::Walk;
 use super::{LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
 use crate::domain::Image;
 use crate::error::Error;
-use crate::kv::Revision;
+use crate::kv::{Revision, Snapshot};
 
-/// Images of one revision, in chunks. Ends after an error.
+/// A read of one revision that takes long. Ends after an error.
 ///
 /// The snapshot behind it is given up when the stream is dropped, and after ten minutes.
 #[derive(Debug)]
-pub struct ImageStream {
-    chunks: mpsc::Receiver<Result<ImageChunk, Error>>,
+pub struct LongRead<T> {
+    items: mpsc::Receiver<Result<T, Error>>,
     /// One of the long reads that may be open, until the reader is done.
     _permit: OwnedSemaphorePermit,
 }
+
+/// Images of one revision, in chunks.
+pub type ImageStream = LongRead<ImageChunk>;
 
 /// Some of the images; well under 1 MiB of them as messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +36,11 @@ pub struct ImageChunk {
     pub revision: Revision,
 }
 
-impl Stream for ImageStream {
-    type Item = Result<ImageChunk, Error>;
+impl<T> Stream for LongRead<T> {
+    type Item = Result<T, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.chunks.poll_recv(context)
+        self.items.poll_recv(context)
     }
 }
 
@@ -44,25 +48,41 @@ impl Stream for ImageStream {
 const AHEAD: usize = 1;
 
 /// Rows that are read at once.
-const STEP: usize = 250;
+pub(super) const STEP: usize = 250;
 
 /// Bytes of messages that a chunk holds, but for one record. Small, since some chunks are under way
 /// for each reader.
-const CHUNK_BYTES: usize = 128 << 10;
+pub(super) const CHUNK_BYTES: usize = 128 << 10;
 
 pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStream, Error> {
+    long_read(store, |snapshot, send| async move {
+        produce(Walk::new(snapshot, query), &send).await
+    })
+    .await
+}
+
+/// Reads a snapshot as long as it takes, within bounds, and sends what it finds.
+pub(super) async fn long_read<T, F>(
+    store: &Store,
+    produce: impl FnOnce(Arc<dyn Snapshot>, mpsc::Sender<Result<T, Error>>) -> F,
+) -> Result<LongRead<T>, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
     let Ok(permit) = store.inner.long_reads.clone().try_acquire_owned() else {
         return Err(Error::TooManySnapshots {
             limit: MAX_LONG_READS,
         });
     };
     let snapshot = store.snapshot().await?;
-    let (send, chunks) = mpsc::channel(AHEAD);
+    let (send, items) = mpsc::channel(AHEAD);
     let closing = store.inner.closing.clone();
     let deadline = Instant::now() + LONG_READ_TIME;
+    let producing = produce(snapshot, send.clone());
     store.inner.tasks.spawn(async move {
         let produced = tokio::select! {
-            produced = timeout_at(deadline, produce(Walk::new(snapshot, query), &send)) => produced,
+            produced = timeout_at(deadline, producing) => produced,
             () = closing.cancelled() => Ok(Err(Error::Closed)),
         };
         // The snapshot has gone with the walk; only the message may still wait for a reader.
@@ -79,8 +99,8 @@ pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStre
             () = closing.cancelled() => {}
         }
     });
-    Ok(ImageStream {
-        chunks,
+    Ok(LongRead {
+        items,
         _permit: permit,
     })
 }

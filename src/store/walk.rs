@@ -308,7 +308,7 @@ fn past_all_of(namespace: Namespace, ranges: usize) -> Place {
 
 /// What a message adds at most to a record as stored: the digest as text, the etag and the revision,
 /// and the fields' tags and lengths.
-const MESSAGE_EXTRA: usize = 256;
+pub(super) const MESSAGE_EXTRA: usize = 256;
 
 /// Index rows that are followed at once.
 const FOLLOWED: usize = 100;

@@ -3,66 +3,125 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::schema;
+use super::{Stored, schema};
 use crate::domain::{
-    Descriptor, Image, ImageName, Invalid, Labels, Namespace, NamespaceRecord, Platform, Size,
-    Timestamp,
+    Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Namespace, NamespaceRecord,
+    Platform, Size, Timestamp,
 };
 use crate::error::Error;
+use crate::kv::Revision;
 use crate::proto::storage as pb;
 
 /// The most bytes that a record may take, encoded.
 pub const MAX_RECORD_BYTES: usize = 256 << 10;
 
+/// An image as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRow {
+    pub image: Image,
+    /// How many generations the name had before this one.
+    pub ordinal: u64,
+}
+
+/// A generation that has ended, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    pub row: ImageRow,
+    pub ended_at: Timestamp,
+    pub is_deleted: bool,
+    /// Who ended it; empty where that is not known.
+    pub caller: String,
+}
+
 /// Refuses a record that takes more than [`MAX_RECORD_BYTES`].
-pub fn encode_image(image: &Image) -> Result<Bytes, Invalid> {
+pub fn encode_image(image: &Image, ordinal: u64) -> Result<Bytes, Invalid> {
     let record = pb::ImageRecord {
-        version: Some(pb::image_record::Version::V1(pb::ImageV1 {
-            target: Some(stored_descriptor(&image.target)),
-            labels: image.labels.clone().into_map(),
-            created_at: Some(stored_instant(image.created_at)),
-            updated_at: Some(stored_instant(image.updated_at)),
-        })),
+        version: Some(pb::image_record::Version::V1(image_v1(image, ordinal))),
     };
     bounded(record.encode_to_vec(), "image")
 }
 
-pub fn decode_image(name: ImageName, value: Bytes) -> Result<Image, Error> {
+pub fn decode_image(name: ImageName, value: Bytes) -> Result<ImageRow, Error> {
     let corrupt =
         |why: &dyn std::fmt::Display| Error::corrupt(format!("the record of image {name}: {why}"));
     let record = pb::ImageRecord::decode(value).map_err(|cause| corrupt(&cause))?;
     let Some(pb::image_record::Version::V1(v1)) = record.version else {
         return Err(corrupt(&"has a version that this release does not know"));
     };
-    let read = || -> Result<_, Invalid> {
-        Ok((
-            read_descriptor(
-                v1.target
-                    .ok_or_else(|| Invalid::new("target", "is missing"))?,
-            )?,
-            Labels::try_from(v1.labels)?,
-            read_instant(v1.created_at)?,
-            read_instant(v1.updated_at)?,
-        ))
+    let ordinal = v1.ordinal;
+    let image = read_image(name.clone(), v1).map_err(|cause| corrupt(&cause))?;
+    Ok(ImageRow { image, ordinal })
+}
+
+pub fn encode_history(ended: &HistoryRow) -> Bytes {
+    let record = pb::HistoryRecord {
+        version: Some(pb::history_record::Version::V1(pb::HistoryV1 {
+            image: Some(image_v1(&ended.row.image, ended.row.ordinal)),
+            ended_at: Some(stored_instant(ended.ended_at)),
+            deleted: ended.is_deleted,
+            caller: ended.caller.clone(),
+        })),
     };
-    let (target, labels, created_at, updated_at) = read().map_err(|cause| corrupt(&cause))?;
+    record.encode_to_vec().into()
+}
+
+pub fn decode_history(name: ImageName, value: Bytes) -> Result<HistoryRow, Error> {
+    let corrupt = |why: &dyn std::fmt::Display| {
+        Error::corrupt(format!("a generation of image {name} in history: {why}"))
+    };
+    let record = pb::HistoryRecord::decode(value).map_err(|cause| corrupt(&cause))?;
+    let Some(pb::history_record::Version::V1(v1)) = record.version else {
+        return Err(corrupt(&"has a version that this release does not know"));
+    };
+    let read = || -> Result<_, Invalid> {
+        let image = v1
+            .image
+            .ok_or_else(|| Invalid::new("image", "is missing"))?;
+        let ordinal = image.ordinal;
+        let image = read_image(name.clone(), image)?;
+        Ok(HistoryRow {
+            row: ImageRow { image, ordinal },
+            ended_at: read_instant(v1.ended_at)?,
+            is_deleted: v1.deleted,
+            caller: v1.caller,
+        })
+    };
+    read().map_err(|cause| corrupt(&cause))
+}
+
+/// How many bytes an image takes as a record.
+pub fn image_bytes(image: &Image) -> usize {
+    image_v1(image, 0).encoded_len()
+}
+
+/// An image inside another record.
+fn image_v1(image: &Image, ordinal: u64) -> pb::ImageV1 {
+    pb::ImageV1 {
+        target: Some(stored_descriptor(&image.target)),
+        labels: image.labels.clone().into_map(),
+        created_at: Some(stored_instant(image.created_at)),
+        updated_at: Some(stored_instant(image.updated_at)),
+        ordinal,
+    }
+}
+
+fn read_image(name: ImageName, v1: pb::ImageV1) -> Result<Image, Invalid> {
+    let target = v1
+        .target
+        .ok_or_else(|| Invalid::new("target", "is missing"))?;
     Ok(Image {
         name,
-        target,
-        labels,
-        created_at,
-        updated_at,
+        target: read_descriptor(target)?,
+        labels: Labels::try_from(v1.labels)?,
+        created_at: read_instant(v1.created_at)?,
+        updated_at: read_instant(v1.updated_at)?,
     })
 }
 
 /// Refuses a record that takes more than [`MAX_RECORD_BYTES`].
 pub fn encode_namespace(namespace: &NamespaceRecord) -> Result<Bytes, Invalid> {
     let record = pb::NamespaceRecord {
-        version: Some(pb::namespace_record::Version::V1(pb::NamespaceV1 {
-            labels: namespace.labels.clone().into_map(),
-            created_at: Some(stored_instant(namespace.created_at)),
-            updated_at: Some(stored_instant(namespace.updated_at)),
-        })),
+        version: Some(pb::namespace_record::Version::V1(namespace_v1(namespace))),
     };
     bounded(record.encode_to_vec(), "namespace")
 }
@@ -75,19 +134,121 @@ pub fn decode_namespace(name: Namespace, value: Bytes) -> Result<NamespaceRecord
     let Some(pb::namespace_record::Version::V1(v1)) = record.version else {
         return Err(corrupt(&"has a version that this release does not know"));
     };
-    let read = || -> Result<_, Invalid> {
-        Ok((
-            Labels::try_from(v1.labels)?,
-            read_instant(v1.created_at)?,
-            read_instant(v1.updated_at)?,
-        ))
-    };
-    let (labels, created_at, updated_at) = read().map_err(|cause| corrupt(&cause))?;
+    read_namespace(name.clone(), v1).map_err(|cause| corrupt(&cause))
+}
+
+/// A namespace's record inside another.
+fn namespace_v1(namespace: &NamespaceRecord) -> pb::NamespaceV1 {
+    pb::NamespaceV1 {
+        labels: namespace.labels.clone().into_map(),
+        created_at: Some(stored_instant(namespace.created_at)),
+        updated_at: Some(stored_instant(namespace.updated_at)),
+        history_limit: namespace.history_limit.map(HistoryLimit::get),
+    }
+}
+
+fn read_namespace(name: Namespace, v1: pb::NamespaceV1) -> Result<NamespaceRecord, Invalid> {
     Ok(NamespaceRecord {
         name,
-        labels,
-        created_at,
-        updated_at,
+        labels: Labels::try_from(v1.labels)?,
+        history_limit: v1.history_limit.map(HistoryLimit::try_from).transpose()?,
+        created_at: read_instant(v1.created_at)?,
+        updated_at: read_instant(v1.updated_at)?,
+    })
+}
+
+/// What became of one record, as the answer to a request is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// `None` where nothing was there to be removed.
+    pub stored: Option<Stored<Recorded>>,
+    pub changed: bool,
+    pub created: bool,
+    /// How many images a namespace held.
+    pub images: u64,
+}
+
+/// A record of either kind. One that the request wrote has the revision of the answer, which is stored
+/// as [`Revision::ZERO`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    Image(Image),
+    Namespace(NamespaceRecord),
+}
+
+/// The answer to a request that asked for what has this fingerprint.
+pub fn encode_answer(fingerprint: &[u8; 32], outcomes: &[Outcome]) -> Bytes {
+    let record = pb::RequestRecord {
+        version: Some(pb::request_record::Version::V1(pb::RequestV1 {
+            fingerprint: Bytes::copy_from_slice(fingerprint),
+            outcomes: outcomes.iter().map(stored_outcome).collect(),
+        })),
+    };
+    record.encode_to_vec().into()
+}
+
+/// What was asked for, and the answer; `given` is the revision of the answer.
+pub fn decode_answer(value: Bytes, given: Revision) -> Result<(Bytes, Vec<Outcome>), Error> {
+    let corrupt =
+        |why: &dyn std::fmt::Display| Error::corrupt(format!("the answer to a request: {why}"));
+    let record = pb::RequestRecord::decode(value).map_err(|cause| corrupt(&cause))?;
+    let Some(pb::request_record::Version::V1(v1)) = record.version else {
+        return Err(corrupt(&"has a version that this release does not know"));
+    };
+    let outcomes = v1
+        .outcomes
+        .into_iter()
+        .map(|stored| read_outcome(stored, given));
+    let outcomes: Result<_, Invalid> = outcomes.collect();
+    Ok((v1.fingerprint, outcomes.map_err(|cause| corrupt(&cause))?))
+}
+
+fn stored_outcome(outcome: &Outcome) -> pb::Outcome {
+    let mut stored = pb::Outcome {
+        changed: outcome.changed,
+        created: outcome.created,
+        images: outcome.images,
+        ..pb::Outcome::default()
+    };
+    if let Some(written) = &outcome.stored {
+        stored.namespace = written.namespace.as_str().to_owned();
+        stored.made = written.revision.0;
+        match &written.record {
+            Recorded::Image(image) => {
+                stored.name = image.name.as_str().to_owned();
+                stored.image = Some(image_v1(image, 0));
+            }
+            Recorded::Namespace(record) => stored.record = Some(namespace_v1(record)),
+        }
+    }
+    stored
+}
+
+fn read_outcome(stored: pb::Outcome, given: Revision) -> Result<Outcome, Invalid> {
+    let record = match (stored.image, stored.record) {
+        (Some(image), _) => Some(Recorded::Image(read_image(stored.name.parse()?, image)?)),
+        (None, Some(record)) => {
+            let name = stored.namespace.parse()?;
+            Some(Recorded::Namespace(read_namespace(name, record)?))
+        }
+        (None, None) => None,
+    };
+    let revision = match stored.made {
+        0 => given,
+        made => Revision(made),
+    };
+    let stored_as = |record| {
+        Ok(Stored {
+            namespace: stored.namespace.parse()?,
+            record,
+            revision,
+        })
+    };
+    Ok(Outcome {
+        stored: record.map(stored_as).transpose()?,
+        changed: stored.changed,
+        created: stored.created,
+        images: stored.images,
     })
 }
 

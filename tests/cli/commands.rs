@@ -183,9 +183,12 @@ fn namespaces_are_listed_created_relabelled_and_removed() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["NAMESPACE", "IMAGES", "CREATED", "LABELS"]);
-    assert_eq!(rows[1][..2], ["prod", "1"]);
-    assert_eq!(rows[2][..2], ["team", "0"]);
+    assert_eq!(
+        rows[0],
+        ["NAMESPACE", "IMAGES", "HISTORY", "CREATED", "LABELS"]
+    );
+    assert_eq!(rows[1][..3], ["prod", "1", "default"]);
+    assert_eq!(rows[2][..3], ["team", "0", "default"]);
     assert_eq!(rows[2].last(), Some(&"k=w"));
     let listed = server.json(&["ns", "ls"]);
     assert_eq!(

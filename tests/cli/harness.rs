@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -73,23 +74,27 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 impl Server {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let process = imagestore()
-            .arg("serve")
-            .arg("--root")
-            .arg(folder.path().join("store"))
-            .arg("--listen")
-            .arg(address_in(folder.path()))
-            .env("RUST_LOG", "error")
-            .spawn()
-            .unwrap();
+        let process = serve(folder.path());
         let mut server = Self { process, folder };
+        server.ready();
+        server
+    }
+
+    /// Ends it with a signal, and starts another on the same store.
+    pub fn restart(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+        self.process.wait().unwrap();
+        self.process = serve(self.folder.path());
+        self.ready();
+    }
+
+    fn ready(&mut self) {
         eventually("the server answers", || {
-            if let Some(status) = server.process.try_wait().unwrap() {
+            if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the server ended with {status}");
             }
-            server.run(["status"]).code == 0
+            self.run(["status"]).code == 0
         });
-        server
     }
 
     pub fn address(&self) -> String {
@@ -191,6 +196,18 @@ impl Server {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+fn serve(folder: &Path) -> Child {
+    imagestore()
+        .arg("serve")
+        .arg("--root")
+        .arg(folder.join("store"))
+        .arg("--listen")
+        .arg(address_in(folder))
+        .env("RUST_LOG", "error")
+        .spawn()
+        .unwrap()
 }
 
 fn address_in(folder: &Path) -> String {

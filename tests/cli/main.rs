@@ -1,9 +1,14 @@
 //! The command line as its users meet it: the real binary against a real server.
 
+mod backup;
 mod commands;
 mod failures;
 mod harness;
+mod history;
 mod importing;
 mod listing;
 mod main_job;
 mod pipeline;
+mod terminal;
+mod verifying;
+mod watching;

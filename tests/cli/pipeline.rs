@@ -171,4 +171,34 @@ impl Images for Watcher {
     ) -> Result<Response<DeleteImageResponse>, Status> {
         Err(Status::unimplemented("import only puts"))
     }
+
+    async fn apply(
+        &self,
+        _: Request<ApplyImagesRequest>,
+    ) -> Result<Response<ApplyImagesResponse>, Status> {
+        Err(Status::unimplemented("import only puts"))
+    }
+
+    async fn history(
+        &self,
+        _: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        Err(Status::unimplemented("import only puts"))
+    }
+
+    async fn rollback(
+        &self,
+        _: Request<RollbackImageRequest>,
+    ) -> Result<Response<RollbackImageResponse>, Status> {
+        Err(Status::unimplemented("import only puts"))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<WatchImagesResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<WatchImagesRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("import only puts"))
+    }
 }

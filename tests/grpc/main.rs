@@ -4,9 +4,11 @@
 mod common;
 
 mod bad_input;
+mod history;
 mod images;
 mod listing;
 mod malformed;
 mod namespaces;
 mod protocol;
 mod victim;
+mod watch;

@@ -204,7 +204,11 @@ macro_rules! reflection {
                 if wanted == "imagestore/v1/images.proto" {
                     let methods = &file.service[0].method;
                     let names: Vec<_> = methods.iter().map(|method| method.name()).collect();
-                    assert_eq!(names, ["Put", "Get", "List", "Stream", "Count", "Delete"]);
+                    let wanted = [
+                        "Put", "Get", "List", "Stream", "Count", "Delete", "Apply", "History",
+                        "Rollback", "Watch",
+                    ];
+                    assert_eq!(names, wanted);
                 }
             }
             // What is stored is nobody's business.

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use imagestore::proto::v1 as pb;
 use imagestore::proto::v1::images_client::ImagesClient;
+use imagestore::proto::v1::watch_images_response::Kind;
 use rustix::process::Signal;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::HealthCheckResponse;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::common::{Server, eventually, folder, get, put};
+use crate::common::{Server, assert_refused, eventually, folder, get, put};
 
 /// Less than the 30 s that calls may take in a drain, and far more than a drain without calls takes.
 const NO_WAIT: Duration = Duration::from_secs(15);
@@ -109,6 +110,28 @@ async fn idle_connections_and_health_watches_do_not_hold_up_the_end() {
     let status = server.ended(NO_WAIT).await;
     assert_eq!(status.code(), Some(0), "{}", server.stderr());
     assert!(idle.get(get("a")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_of_images_end_at_once_and_say_that_the_server_goes_away() {
+    let mut server = Server::start().await;
+    let mut images = server.images().await;
+    let request = pb::WatchImagesRequest::default();
+    let mut idle = images.watch(request).await.unwrap().into_inner();
+    idle.message().await.unwrap().unwrap();
+    let last = images.put(put("a", "a")).await.unwrap().into_inner();
+    let told = idle.message().await.unwrap().unwrap().kind;
+    let Some(Kind::Changes(changes)) = told else {
+        panic!("{told:?}");
+    };
+    assert_eq!(changes.revision, last.revision);
+    server.signal(Signal::TERM);
+    let ended = idle.message().await.unwrap_err();
+    assert_refused(&ended, Code::Unavailable, "GOING_AWAY", None);
+    drop(idle);
+    let status = server.ended(NO_WAIT).await;
+    assert_eq!(status.code(), Some(0), "{}", server.stderr());
+    assert!(!server.stderr().contains("cut off"), "{}", server.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -198,7 +198,7 @@ async fn fill_up(mib: u64, record: usize, journal_bytes: u64) {
     disk.remount(&format!("size={}m", 4 * mib + 16));
     let store = open(&root, journal_bytes).await.unwrap();
     all_there(&store, &space, &acknowledged, &refused).await;
-    assert_eq!(store.verify().await.unwrap(), []);
+    assert_eq!(store.verify().await.unwrap().problems, []);
     let put = store
         .images()
         .put(&space, heavy(1_000_000, 10))

@@ -9,9 +9,9 @@ use redb::{ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::journal::RecoverError;
 use super::{CHANGES, Options, Row, TRASH, rows, view};
-use crate::kv::{Batch, Change, Effect, Guard, Key, Op, Revision, Table, change};
+use crate::kv::{Batch, Change, Effect, Guard, Key, Op, Revision, Table, Versioned, change};
 
-type Open<'t> = redb::Table<'t, &'static [u8], Row>;
+pub(super) type Open<'t> = redb::Table<'t, &'static [u8], Row>;
 
 /// The paths of all tables that there are, so that looking into one never makes it.
 pub(super) type Known = BTreeSet<Arc<str>>;
@@ -108,28 +108,27 @@ impl<'t> Group<'t> {
         Ok(changed)
     }
 
-    /// Writes the change log and trims it.
-    pub fn finish(mut self, options: &Options) -> Result<Revision, redb::Error> {
+    /// Writes the change log and trims it. Returns what it added.
+    pub fn finish(mut self, options: &Options) -> Result<Vec<Change>, redb::Error> {
         let Some(last) = self.changes.last() else {
-            return Ok(self.revision);
+            return Ok(Vec::new());
         };
         let (newest, now) = (last.revision, last.at_millis);
         let changes = std::mem::take(&mut self.changes);
         let log = self.table(CHANGES)?;
-        let mut row = Vec::new();
+        let mut row = 0;
         let mut bytes = 0;
-        for change in changes {
+        for (i, change) in changes.iter().enumerate() {
             let weight = change.weight();
-            if bytes + weight > LOG_ROW_BYTES && !row.is_empty() {
-                write_log_row(log, std::mem::take(&mut row))?;
-                bytes = 0;
+            if bytes + weight > LOG_ROW_BYTES && i > row {
+                write_log_row(log, &changes[row..i])?;
+                (row, bytes) = (i, 0);
             }
             bytes += weight;
-            row.push(change);
         }
-        write_log_row(log, row)?;
+        write_log_row(log, &changes[row..])?;
         trim(log, newest, now, options)?;
-        Ok(self.revision)
+        Ok(changes)
     }
 
     /// Frees up to `limit` rows of tables that were cleared; `true` when there are more.
@@ -178,10 +177,9 @@ impl<'t> Group<'t> {
         key: &Key,
         op: &Op,
         revision: Revision,
-    ) -> Result<Option<(Option<Bytes>, Option<Bytes>)>, redb::Error> {
+    ) -> Result<Option<(Option<Bytes>, Option<Versioned>)>, redb::Error> {
         let logged = key.table.is_logged();
-        let copied =
-            |row: redb::AccessGuard<'_, Row>| logged.then(|| Bytes::copy_from_slice(row.value().1));
+        let copied = |row: redb::AccessGuard<'_, Row>| logged.then(|| view::versioned(&row));
         match op {
             Op::Put(value) => {
                 let table = self.table(key.table.path())?;
@@ -285,7 +283,7 @@ const LOG_ROW_BYTES: usize = 3000;
 /// Log rows that one group removes at most: more than it adds, so that the log shrinks to its size.
 const TRIM_ROWS: usize = 256;
 
-fn write_log_row(log: &mut Open<'_>, changes: Vec<Change>) -> Result<(), redb::Error> {
+pub(super) fn write_log_row(log: &mut Open<'_>, changes: &[Change]) -> Result<(), redb::Error> {
     let Some(last) = changes.last() else {
         return Ok(());
     };

@@ -286,3 +286,36 @@ fn header_at(bytes: &[u8], at: u64) -> Option<Header> {
         first: Revision(u64::from(number(8)) << 32 | u64::from(number(12))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::Table;
+    use crate::kv::redb::FileMedium;
+
+    #[test]
+    fn a_file_keeps_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let medium = Arc::new(FileMedium::open(&dir.path().join("journal")).unwrap());
+        let mut journal = Journal::new(medium, 0x0102_0304_0506_0708, 0);
+        journal.create().unwrap();
+        let mut batch = Batch::new(7);
+        batch.put(Table::logged("t").key("x"), "1");
+        journal.append(&[(Revision(9), &batch)]).unwrap();
+        let bytes = journal.read_all().unwrap();
+        let (head, record) = bytes.split_at(BLOCK as usize);
+        assert_eq!(
+            head[..HEAD].escape_ascii().to_string(),
+            r"imgstjn1\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x00\x00\x00\x00\x04\x00"
+        );
+        assert_eq!(
+            record[..HEADER + 21].escape_ascii().to_string(),
+            concat!(
+                r"\x0c\x15O<\x00\x00\x00\x15\x00\x00\x00\x00\x00\x00\x00\t",
+                r#"\n\x05\n\x01t\x10\x01\x12\x0c\x08\t\x10\x07\"\x06\x12\x01x\x1a\x011"#
+            )
+        );
+        let is_padding = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        assert!(is_padding(&head[HEAD..]) && is_padding(&record[HEADER + 21..]));
+    }
+}

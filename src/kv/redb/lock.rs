@@ -15,10 +15,12 @@ pub(super) struct Lock {
     _file: File,
 }
 
+pub(super) const LOCK_FILE: &str = "lock";
+
 impl Lock {
     /// Does not wait.
     pub fn take(root: &Path) -> Result<Self, OpenError> {
-        let path = root.join("lock");
+        let path = root.join(LOCK_FILE);
         let io = |cause| OpenError::Io {
             what: "lock",
             path: path.clone(),

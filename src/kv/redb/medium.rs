@@ -126,7 +126,7 @@ struct Over {
     below_ends: u64,
 }
 
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 
 impl Shadow {
     pub fn of(below: Arc<dyn Medium>) -> io::Result<Self> {
@@ -212,7 +212,10 @@ impl Medium for Shadow {
 }
 
 /// The blocks that a stretch of bytes lies in: number, offset within, and which of the bytes.
-fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+pub(super) fn parts(
+    offset: u64,
+    len: usize,
+) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done == len {

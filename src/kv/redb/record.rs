@@ -127,6 +127,25 @@ mod tests {
     }
 
     #[test]
+    fn a_record_keeps_its_bytes() {
+        let (images, index) = (Table::logged("v1/a/images"), Table::new("v1/a/digests"));
+        let mut first = Batch::new(1_795_293_550_934);
+        first.put(images.key("x"), "1").delete(images.key("z"));
+        let mut second = Batch::new(-1);
+        second.clear(index.clone()).put(index.key("y"), "");
+        let record = encode(&[(Revision(4), &first), (Revision(1 << 40), &second)]);
+        assert_eq!(
+            record.encode_to_vec().escape_ascii().to_string(),
+            concat!(
+                r#"\n\x0f\n\x0bv1/a/images\x10\x01"#,
+                r#"\n\x0e\n\x0cv1/a/digests"#,
+                r#"\x12\x16\x08\x04\x10\xd6\xb2\xd6\xfe\x9f4\"\x06\x12\x01x\x1a\x011\"\x03\x12\x01z"#,
+                r#"\x12\x1e\x08\x80\x80\x80\x80\x80 \x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x01\x01\"\x07\x08\x01\x12\x01y\x1a\x00"#,
+            )
+        );
+    }
+
+    #[test]
     fn a_record_that_names_an_unlisted_table_is_none() {
         let mut batch = Batch::new(0);
         batch.put(Table::new("t").key("x"), "1");

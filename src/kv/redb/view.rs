@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::{CHANGES, Row, is_internal, rows};
 use crate::kv::{
-    Change, Key, ReadError, Revision, Rows, Scanned, Snapshot, Table, Versioned, change,
+    Change, Key, Order, ReadError, Revision, Rows, Scanned, Snapshot, Table, Versioned, change,
 };
 
 type Open = redb::ReadOnlyTable<&'static [u8], Row>;
@@ -25,7 +25,23 @@ struct Frozen {
     txn: redb::ReadTransaction,
     open: RwLock<HashMap<Arc<str>, Open>>,
     revision: Revision,
+    /// After what reads it.
+    _retired: Retired,
 }
+
+/// Where a database goes that is replaced while views of it are read: without it they would end.
+pub(super) type Retired = Arc<OnceLock<redb::Database>>;
+
+/// What the tables took at a revision.
+#[derive(Clone, Copy)]
+pub(super) struct Used {
+    pub bytes: u64,
+    revision: Revision,
+    rows: u64,
+}
+
+/// The part of all rows that may change before what they take is counted again.
+const RECOUNT_PART: u64 = 64;
 
 /// Scans of more rows leave the async threads.
 const INLINE_ROWS: usize = 200;
@@ -56,21 +72,26 @@ pub(super) fn log_revision(row: &[u8]) -> Result<Revision, redb::Error> {
 
 impl View {
     /// The newest state of a database.
-    pub fn of(database: &redb::Database) -> Result<Self, redb::Error> {
+    pub fn of(database: &redb::Database, retired: Retired) -> Result<Self, redb::Error> {
         let txn = database.begin_read()?;
         let revision = last_of(&txn)?;
-        Ok(Self::new(txn, revision))
+        Ok(Self::new(txn, revision, retired))
     }
 
     /// A state whose revision is known.
-    pub fn new(txn: redb::ReadTransaction, revision: Revision) -> Self {
+    pub fn new(txn: redb::ReadTransaction, revision: Revision, retired: Retired) -> Self {
         Self {
             shared: Arc::new(Frozen {
                 txn,
                 open: RwLock::default(),
                 revision,
+                _retired: retired,
             }),
         }
+    }
+
+    pub fn txn(&self) -> &redb::ReadTransaction {
+        &self.shared.txn
     }
 
     /// Whether cleared tables still wait to be freed.
@@ -78,6 +99,36 @@ impl View {
     pub fn has_trash(&self) -> Result<bool, redb::Error> {
         let mut tables = self.shared.txn.list_tables()?;
         Ok(tables.any(|table| table.name().starts_with(super::TRASH)))
+    }
+
+    /// What the tables take; `last` where little has changed since, since redb knows it only by walking
+    /// all pages.
+    pub async fn used(&self, last: Option<Used>) -> Result<Used, ReadError> {
+        let revision = self.shared.revision;
+        self.read(usize::MAX, move |frozen| {
+            let mut tables = Vec::new();
+            for table in frozen.txn.list_tables()? {
+                tables.push(frozen.txn.open_untyped_table(table)?);
+            }
+            let mut now = Used {
+                bytes: 0,
+                revision,
+                rows: 0,
+            };
+            for table in &tables {
+                now.rows += table.len()?;
+            }
+            if let Some(last) = last.filter(|last| last.is_about(&now)) {
+                return Ok(last);
+            }
+            for table in &tables {
+                let stats = table.stats()?;
+                now.bytes +=
+                    stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
+            }
+            Ok(now)
+        })
+        .await
     }
 
     /// Reads on this thread if it is quick, and off the async threads if it is not.
@@ -96,13 +147,27 @@ impl View {
     }
 }
 
+impl Used {
+    /// Whether no more than a small part of the rows may have changed until `now`.
+    fn is_about(&self, now: &Self) -> bool {
+        let part = self.rows / RECOUNT_PART;
+        now.revision.0.abs_diff(self.revision.0) <= part && now.rows.abs_diff(self.rows) <= part
+    }
+}
+
 /// Turns redb's errors into ours, and its panics on pages that make no sense too.
 fn guarded<T>(read: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, ReadError> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(redb::Error::Corrupted(why))) => Err(ReadError::corrupt(why)),
-        Ok(Err(cause)) => Err(ReadError::Unavailable(Arc::new(cause))),
+        Ok(Err(cause)) => Err(unreadable(cause)),
         Err(_) => Err(ReadError::corrupt("a page makes no sense")),
+    }
+}
+
+fn unreadable(cause: impl Into<redb::Error>) -> ReadError {
+    match cause.into() {
+        redb::Error::Corrupted(why) => ReadError::corrupt(why),
+        cause => ReadError::Unavailable(Arc::new(cause)),
     }
 }
 
@@ -133,7 +198,7 @@ impl Frozen {
     }
 }
 
-fn versioned(row: &redb::AccessGuard<'_, Row>) -> Versioned {
+pub(super) fn versioned(row: &redb::AccessGuard<'_, Row>) -> Versioned {
     let (revision, value) = row.value();
     Versioned {
         revision: Revision(revision),
@@ -143,6 +208,29 @@ fn versioned(row: &redb::AccessGuard<'_, Row>) -> Versioned {
 
 fn bound(bound: &Bound<Bytes>) -> Bound<&[u8]> {
     bound.as_ref().map(|bytes| &bytes[..])
+}
+
+/// The changes after a revision that are in some rows of the log.
+fn changes_of(
+    mut rows: redb::Range<'_, &'static [u8], Row>,
+    after: Revision,
+) -> impl Iterator<Item = Result<Change, ReadError>> {
+    let mut of_row = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(change) = of_row.find(|change: &Change| change.revision > after) {
+                return Some(Ok(change));
+            }
+            let row = rows.next()?;
+            match row
+                .map_err(unreadable)
+                .and_then(|(_, row)| change::decode(versioned(&row).value))
+            {
+                Ok(changes) => of_row = changes.into_iter(),
+                Err(cause) => return Some(Err(cause)),
+            }
+        }
+    })
 }
 
 #[async_trait]
@@ -186,7 +274,10 @@ impl Snapshot for View {
                     let (row, value) = found?;
                     Ok((Bytes::copy_from_slice(row.value()), versioned(&value)))
                 });
-                Scanned::take(copied, limit)
+                match rows.order {
+                    Order::Ascending => Scanned::take(copied, limit),
+                    Order::Descending => Scanned::take(copied.rev(), limit),
+                }
             })?;
             Ok(found.unwrap_or(nothing))
         })
@@ -230,29 +321,15 @@ impl Snapshot for View {
         if after.next() < oldest {
             return Err(ReadError::Compacted { oldest });
         }
-        let rows = self
-            .read(limit, move |frozen| {
-                let from = after.next().0.to_be_bytes();
-                let rows = frozen.with(&Table::new(CHANGES), |log| {
-                    let range = log.range::<&[u8]>(&from[..]..)?.take(limit);
-                    range
-                        .map(|found| Ok(versioned(&found?.1).value))
-                        .collect::<Result<Vec<_>, redb::Error>>()
-                })?;
-                Ok(rows.unwrap_or_default())
-            })
-            .await?;
-        let mut changes = Vec::new();
-        for row in rows {
-            let wanted = change::decode(row)?
-                .into_iter()
-                .filter(|change| change.revision > after);
-            changes.extend(wanted.take(limit - changes.len()));
-            if changes.len() == limit {
-                break;
-            }
-        }
-        Ok(changes)
+        let found = self.read(limit, move |frozen| {
+            let from = after.next().0.to_be_bytes();
+            let changes = frozen.with(&Table::new(CHANGES), |log| {
+                let rows = log.range::<&[u8]>(&from[..]..)?;
+                Ok(Change::take(changes_of(rows, after), limit))
+            })?;
+            Ok(changes.unwrap_or_else(|| Ok(Vec::new())))
+        });
+        found.await?
     }
 
     async fn oldest_change(&self) -> Result<Revision, ReadError> {

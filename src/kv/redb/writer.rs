@@ -1,19 +1,20 @@
 //! The writer: the one thread that changes the files.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use redb::ReadableDatabase;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::apply::{self, Group, Known};
+use super::compact::{self, Compaction};
+use super::files::{DATABASE_FILE, Files};
 use super::journal::Journal;
-use super::view::{self, View};
-use super::{DATABASE_FILE, Files, Medium, OpenError, Shared, record};
-use crate::kv::{Batch, CommitError, Revision, Snapshot as _};
+use super::view::{self, Retired, View};
+use super::{Medium, OpenError, Shared, caught, record};
+use crate::kv::{Batch, Change, CommitError, CompactError, Revision, Snapshot as _};
 
 /// What the writer is asked for.
 pub(super) enum Request {
@@ -23,7 +24,19 @@ pub(super) enum Request {
         /// Given back when the writer is done with it, whether or not the caller still waits.
         place: OwnedSemaphorePermit,
     },
+    Chore(Chore),
+}
+
+/// What the writer does between groups.
+pub(super) enum Chore {
     Close(Option<Told>),
+    Compact {
+        answer: compact::Answer,
+        /// Where the writer hears of the copy.
+        writer: Sender<Request>,
+    },
+    /// The copy has been made, or could not be.
+    Copied,
 }
 
 /// Hears that the files are closed and unlocked.
@@ -39,18 +52,19 @@ struct Pending {
 type Reply = oneshot::Sender<Result<Revision, CommitError>>;
 
 pub(super) struct Writer {
-    files: Files,
-    shared: Arc<Shared>,
+    pub(super) files: Files,
+    pub(super) shared: Arc<Shared>,
     /// Where the free space is looked up.
-    disk: Arc<dyn Medium>,
-    state: State,
+    pub(super) disk: Arc<dyn Medium>,
+    pub(super) state: State,
+    pub(super) compaction: Option<Compaction>,
     /// The newest revision that was acknowledged.
-    revision: Revision,
+    pub(super) revision: Revision,
     /// How many batches the last group had.
     last_group: usize,
 }
 
-enum State {
+pub(super) enum State {
     Writing(Open),
     Stopped {
         why: Arc<str>,
@@ -60,18 +74,22 @@ enum State {
     Closed,
 }
 
-struct Open {
-    database: redb::Database,
-    journal: Journal,
-    known: Known,
-    has_trash: bool,
+pub(super) struct Open {
+    pub(super) database: redb::Database,
+    /// Where it goes when it is replaced.
+    pub(super) retired: Retired,
+    pub(super) journal: Journal,
+    pub(super) known: Known,
+    pub(super) has_trash: bool,
 }
 
 /// Why a group or a checkpoint could not be written. Writing ends with it.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("the journal could not be written ({0})")]
     Journal(#[from] io::Error),
+    #[error("the folder could not be synced ({0})")]
+    Folder(#[source] io::Error),
     #[error("the database could not be written ({0})")]
     Redb(#[from] redb::Error),
     #[error("the database has a page that makes no sense")]
@@ -113,6 +131,7 @@ impl Writer {
     pub fn new(
         files: Files,
         database: redb::Database,
+        retired: Retired,
         journal: Journal,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
@@ -132,10 +151,12 @@ impl Writer {
             disk,
             state: State::Writing(Open {
                 database,
+                retired,
                 journal,
                 known,
                 has_trash,
             }),
+            compaction: None,
             revision,
             last_group: 0,
         })
@@ -145,28 +166,33 @@ impl Writer {
     pub fn run(mut self, requests: &Receiver<Request>) -> Option<Told> {
         let mut group = Vec::with_capacity(GROUP);
         loop {
-            let mut closing = match self.next(requests) {
+            let mut chore = match self.next(requests) {
                 Next::Request(request) => take(request, &mut group),
                 Next::Idle => {
                     self.tidy();
                     continue;
                 }
-                Next::Gone => Some(None),
+                Next::Gone => Some(Chore::Close(None)),
             };
-            while group.len() < GROUP && closing.is_none() {
+            while group.len() < GROUP && chore.is_none() {
                 let Ok(request) = self.beside(requests, group.len()) else {
                     break;
                 };
-                closing = take(request, &mut group);
+                chore = take(request, &mut group);
             }
             self.last_group = group.len();
             if !group.is_empty() {
                 self.commit(&mut group);
             }
-            if let Some(told) = closing {
-                self.close();
-                refuse_the_rest(requests);
-                return told;
+            match chore {
+                None => {}
+                Some(Chore::Compact { answer, writer }) => self.start_compaction(answer, writer),
+                Some(Chore::Copied) => self.end_compaction(),
+                Some(Chore::Close(told)) => {
+                    self.close();
+                    refuse_the_rest(requests);
+                    return told;
+                }
             }
         }
     }
@@ -218,7 +244,7 @@ impl Writer {
             State::Closed => return answer_all(group, || CommitError::Closed),
         };
         let mut is_unsure = false;
-        let committed = catch_unwind(AssertUnwindSafe(|| {
+        let committed = caught(|| {
             open.commit(
                 &self.files,
                 self.revision,
@@ -226,14 +252,22 @@ impl Writer {
                 is_full.as_ref(),
                 &mut is_unsure,
             )
-        }));
+        });
         match committed.unwrap_or(Err(Failure::Panicked)) {
-            Ok(Committed { outcomes, view }) => {
-                if let Some(view) = view {
+            Ok(Committed { outcomes, new }) => {
+                let mut at = self.revision;
+                if let Some((view, changes)) = new {
                     self.revision = view.revision();
                     self.shared.view.store(Arc::new(view));
+                    self.shared.tell(changes);
                 }
                 for (pending, outcome) in group.drain(..).zip(outcomes) {
+                    if let (Some(compaction), Ok(revision)) = (&self.compaction, &outcome)
+                        && *revision > at
+                    {
+                        at = *revision;
+                        compaction.keep(at, pending.batch, self.files.options.compact_keeps_bytes);
+                    }
                     // The caller may have gone; its write stands.
                     let _ = pending.reply.send(outcome);
                 }
@@ -264,7 +298,7 @@ impl Writer {
             return;
         };
         let revision = self.revision;
-        let tidied = catch_unwind(AssertUnwindSafe(|| open.tidy(revision)));
+        let tidied = caught(|| open.tidy(revision));
         match tidied.unwrap_or(Err(Failure::Panicked)) {
             Ok(view) => self.shared.view.store(Arc::new(view)),
             Err(failure) => self.stop(&failure.to_string().into()),
@@ -273,18 +307,20 @@ impl Writer {
 
     /// Gives up writing for good. What can be read is opened anew without touching the files, since
     /// redb refuses reads too after the first error.
-    fn stop(&mut self, why: &Arc<str>) {
+    pub(super) fn stop(&mut self, why: &Arc<str>) {
         tracing::error!(reason = %why, "writes have stopped; reads go on");
         self.shared.stopped.send_replace(Some(why.clone()));
+        self.abandon_compaction(&CompactError::Stopped(why.clone()));
         // Its locks and its cache go before the files are opened again. A panic of redb's on the way
         // changes nothing any more.
         let old = std::mem::replace(&mut self.state, State::Closed);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        caught(|| drop(old));
         let shadow = self.files.open_shadow(self.revision);
         let shadow = shadow
             .map_err(|cause| cause.to_string())
             .and_then(|database| {
-                let view = View::of(&database).map_err(|cause| cause.to_string())?;
+                let view =
+                    View::of(&database, Retired::default()).map_err(|cause| cause.to_string())?;
                 self.shared.view.store(Arc::new(view));
                 Ok(database)
             });
@@ -298,6 +334,7 @@ impl Writer {
     }
 
     fn close(&mut self) {
+        self.abandon_compaction(&CompactError::Closed);
         if let State::Writing(open) = &self.state
             && !open.journal.is_empty()
         {
@@ -305,7 +342,7 @@ impl Writer {
         }
         let old = std::mem::replace(&mut self.state, State::Closed);
         // The files are consistent whether or not redb manages to say so in them.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        caught(|| drop(old));
     }
 }
 
@@ -317,8 +354,8 @@ enum Next {
 
 struct Committed {
     outcomes: Vec<Result<Revision, CommitError>>,
-    /// The new state, if there is one.
-    view: Option<View>,
+    /// The new state and what led to it, if there is one.
+    new: Option<(View, Vec<Change>)>,
 }
 
 impl Open {
@@ -362,21 +399,22 @@ impl Open {
             }
             return Ok(Committed {
                 outcomes,
-                view: None,
+                new: None,
             });
         }
         if self.has_trash {
             self.has_trash = applied.empty_trash(TRASH_ROWS_BESIDE)?;
         }
-        let revision = applied.finish(&files.options)?;
+        let revision = applied.revision();
+        let changes = applied.finish(&files.options)?;
         *is_unsure = true;
         self.journal.append(&decided)?;
         txn.set_durability(redb::Durability::None)?;
         txn.commit()?;
-        let view = View::new(self.database.begin_read()?, revision);
+        let view = self.view(revision)?;
         Ok(Committed {
             outcomes,
-            view: Some(view),
+            new: Some((view, changes)),
         })
     }
 
@@ -395,12 +433,17 @@ impl Open {
         self.has_trash = group.empty_trash(TRASH_ROWS)?;
         drop(group);
         self.checkpoint(txn)?;
-        Ok(View::new(self.database.begin_read()?, revision))
+        self.view(revision)
+    }
+
+    pub(super) fn view(&self, revision: Revision) -> Result<View, Failure> {
+        let txn = self.database.begin_read()?;
+        Ok(View::new(txn, revision, self.retired.clone()))
     }
 }
 
-/// Sorts a request into the group; or it asks the writer to close.
-fn take(request: Request, group: &mut Vec<Pending>) -> Option<Option<Told>> {
+/// Sorts a request into the group; or it is something else to do.
+fn take(request: Request, group: &mut Vec<Pending>) -> Option<Chore> {
     match request {
         Request::Commit {
             batch,
@@ -414,7 +457,7 @@ fn take(request: Request, group: &mut Vec<Pending>) -> Option<Option<Told>> {
             });
             None
         }
-        Request::Close(told) => Some(told),
+        Request::Chore(chore) => Some(chore),
     }
 }
 
@@ -432,10 +475,13 @@ fn refuse_the_rest(requests: &Receiver<Request>) {
             Request::Commit { reply, .. } => {
                 let _ = reply.send(Err(CommitError::Closed));
             }
-            Request::Close(Some(told)) => {
+            Request::Chore(Chore::Close(Some(told))) => {
                 let _ = told.send(());
             }
-            Request::Close(None) => {}
+            Request::Chore(Chore::Compact { answer, .. }) => {
+                let _ = answer.send(Err(CompactError::Closed));
+            }
+            Request::Chore(Chore::Close(None) | Chore::Copied) => {}
         }
     }
 }

@@ -3,9 +3,14 @@
 mod images;
 mod namespaces;
 mod store;
+mod verify;
+mod watch;
 mod wire;
 
+use prost::Message;
+use tonic::Extensions;
 use tonic::metadata::MetadataMap;
+use tonic::transport::server::UdsConnectInfo;
 use tracing::{Span, field};
 
 use crate::domain::{Invalid, Namespace};
@@ -13,7 +18,7 @@ use crate::kv::Revision;
 use crate::proto::v1::images_server::ImagesServer;
 use crate::proto::v1::namespaces_server::NamespacesServer;
 use crate::proto::v1::store_server::StoreServer;
-use crate::store::{Scope, Store};
+use crate::store::{RequestId, Scope, Store};
 
 /// The most bytes that a request may have.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
@@ -56,6 +61,28 @@ fn scope(field: &str, metadata: &MetadataMap) -> Result<Scope, Invalid> {
         "-" => Ok(Scope::All),
         name => Ok(Scope::One(name.parse()?)),
     }
+}
+
+/// The id that a request has, if it has one, and what it asks for: the method, the namespace that it
+/// goes to, and all of its message.
+fn once(
+    id: &str,
+    method: &str,
+    namespace: &Namespace,
+    request: &impl Message,
+) -> Result<Option<RequestId>, Invalid> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let mut asked = format!("{method}/{namespace}/").into_bytes();
+    asked.extend(request.encode_to_vec());
+    RequestId::new(id, &asked).map(Some)
+}
+
+/// Who sends a request, where that is known: the peer of a Unix socket, by its user id.
+fn caller(extensions: &Extensions) -> Option<String> {
+    let peer = extensions.get::<UdsConnectInfo>()?.peer_cred?;
+    Some(format!("uid:{}", peer.uid()))
 }
 
 /// Notes the revision that an answer holds at.

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{at, wire};
+use super::{at, once, wire};
 use crate::domain::{Invalid, Namespace};
 use crate::proto::v1 as pb;
 use crate::service::status::refused;
@@ -27,21 +27,26 @@ fn name(text: &str, field: &'static str) -> Result<Namespace, Invalid> {
     Ok(name)
 }
 
-fn put(request: pb::PutNamespaceRequest) -> Result<PutNamespace, Invalid> {
+fn put(request: &pb::PutNamespaceRequest) -> Result<PutNamespace, Invalid> {
     let namespace = request
         .namespace
+        .as_ref()
         .ok_or_else(|| Invalid::new("namespace", "must be set"))?;
+    let name = name(&namespace.name, "namespace.name")?;
     Ok(PutNamespace {
-        name: name(&namespace.name, "namespace.name")?,
-        change: wire::namespace_change(request.update_mask, namespace.labels)?,
+        change: wire::namespace_change(request.update_mask.clone(), namespace)?,
         when: wire::precondition(request.must_not_exist, &request.if_etag, "")?,
         validate_only: request.validate_only,
+        request: once(&request.request_id, "Namespaces.Put", &name, request)?,
+        name,
     })
 }
 
 fn delete(request: &pb::DeleteNamespaceRequest) -> Result<DeleteNamespace, Invalid> {
+    let name = name(&request.name, "name")?;
     Ok(DeleteNamespace {
-        name: name(&request.name, "name")?,
+        request: once(&request.request_id, "Namespaces.Delete", &name, request)?,
+        name,
         force: request.force,
         when: wire::precondition(false, &request.if_etag, "")?,
         validate_only: request.validate_only,
@@ -54,7 +59,7 @@ impl pb::namespaces_server::Namespaces for Service {
         &self,
         request: Request<pb::PutNamespaceRequest>,
     ) -> Result<Response<pb::PutNamespaceResponse>, Status> {
-        let request = put(request.into_inner()).map_err(refused)?;
+        let request = put(request.get_ref()).map_err(refused)?;
         let put = self.store.namespaces().put(&request).await?;
         Ok(Response::new(pb::PutNamespaceResponse {
             namespace: Some(wire::namespace_message(put.value.entry)),

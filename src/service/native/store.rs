@@ -1,10 +1,14 @@
 //! `imagestore.v1.Store`.
 
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
+use super::verify::verify;
 use super::wire::{count_message, time_message};
 use crate::proto::v1 as pb;
-use crate::store::Store;
+use crate::store::{BackupPart, Store};
 
 /// The service over a store.
 pub struct Service {
@@ -40,6 +44,78 @@ impl pb::store_server::Store for Service {
             degraded: status.stopped.as_deref().unwrap_or_default().to_owned(),
             opened_at: Some(time_message(status.opened_at)),
             engine: status.engine.to_owned(),
+            reusable_bytes: count_message(status.reusable_bytes),
+            last_backup_at: status.last_backup.map(|last| time_message(last.at)),
+            last_backup_revision: status.last_backup.map_or(0, |last| last.revision.0),
+            watchers: count_message(self.store.watchers() as u64),
+            records: count_message(status.records),
         }))
+    }
+
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<pb::BackupResponse, Status>> + Send>>;
+
+    async fn backup(
+        &self,
+        _: Request<pb::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let parts = self.store.backup().await?;
+        let messages = parts.map(|part| {
+            Ok(pb::BackupResponse {
+                part: Some(part_message(part?)),
+            })
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    type VerifyStream = Pin<Box<dyn Stream<Item = Result<pb::VerifyResponse, Status>> + Send>>;
+
+    async fn verify(
+        &self,
+        _: Request<pb::VerifyRequest>,
+    ) -> Result<Response<Self::VerifyStream>, Status> {
+        let told = verify(self.store.clone());
+        Ok(Response::new(Box::pin(told)))
+    }
+
+    type CompactStream = Pin<Box<dyn Stream<Item = Result<pb::CompactResponse, Status>> + Send>>;
+
+    async fn compact(
+        &self,
+        _: Request<pb::CompactRequest>,
+    ) -> Result<Response<Self::CompactStream>, Status> {
+        let store = self.store.clone();
+        let done = stream::once(async move {
+            let compacted = store.compact().await?;
+            Ok(pb::CompactResponse {
+                bytes_before: count_message(compacted.value.before),
+                bytes_after: count_message(compacted.value.after),
+                revision: compacted.revision.0,
+            })
+        });
+        Ok(Response::new(Box::pin(done)))
+    }
+}
+
+fn part_message(part: BackupPart) -> pb::backup_response::Part {
+    match part {
+        BackupPart::Head { id, revision, rows } => {
+            pb::backup_response::Part::Head(pb::BackupHead {
+                store_id: id.to_string(),
+                revision: revision.0,
+                rows,
+            })
+        }
+        BackupPart::Chunk(bytes) => pb::backup_response::Part::Chunk(bytes),
+        BackupPart::End {
+            revision,
+            rows,
+            bytes,
+            digest,
+        } => pb::backup_response::Part::End(pb::BackupEnd {
+            revision: revision.0,
+            rows,
+            bytes,
+            digest: digest.to_string(),
+        }),
     }
 }

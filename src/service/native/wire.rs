@@ -1,19 +1,20 @@
 //! Messages of `imagestore.v1` from and to the domain's types.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::Hash;
 
 use bytes::Bytes;
 
 use crate::domain::{
-    Descriptor, Dialect, Image, ImageChange, ImageEdit, ImagePath, Invalid, Labels,
-    NamespaceChange, NamespacePath, Platform, Size, Timestamp,
+    Descriptor, Dialect, HistoryLimit, Image, ImageChange, ImageEdit, ImagePath, Invalid, Labels,
+    NamespaceChange, NamespaceEdit, NamespacePath, Platform, Size, Timestamp,
 };
 use crate::kv::Revision;
 use crate::proto::v1 as pb;
 use crate::service::status::bad_filter;
 use crate::store::{
-    DigestQuery, ImageQuery, NamespaceEntry, PageRequest, Precondition, Scope, Stored,
+    DigestQuery, EndedBy, Generation, ImageQuery, NamespaceEntry, PageRequest, Precondition, Scope,
+    Stored,
 };
 
 // === from messages ===
@@ -121,21 +122,37 @@ pub fn image_change(
 
 pub fn namespace_change(
     mask: Option<prost_types::FieldMask>,
-    labels: BTreeMap<String, String>,
+    message: &pb::Namespace,
 ) -> Result<NamespaceChange, Invalid> {
     let paths = paths(mask, NamespacePath::parse)?;
+    let all_labels =
+        || Labels::try_from(message.labels.clone()).map_err(|e| e.at("namespace.labels"));
+    let history_limit = || {
+        let limit = message
+            .history_limit
+            .map(HistoryLimit::try_from)
+            .transpose();
+        limit.map_err(|e: Invalid| e.at("namespace.history_limit"))
+    };
     if paths.is_empty() || paths.contains(&NamespacePath::All) {
-        let labels = Labels::try_from(labels).map_err(|e| e.at("namespace.labels"))?;
-        return Ok(NamespaceChange::Replace(labels));
+        return Ok(NamespaceChange::Replace {
+            labels: all_labels()?,
+            history_limit: history_limit()?,
+        });
     }
-    let edits = paths.into_iter().filter_map(|path| match path {
-        NamespacePath::All => None,
-        NamespacePath::Label(key) => {
-            let value = labels.get(&key).cloned();
-            Some((key, value))
-        }
-    });
-    Ok(NamespaceChange::Edit(edits.collect()))
+    let mut edits = Vec::with_capacity(paths.len());
+    for path in paths {
+        edits.push(match path {
+            NamespacePath::All => continue,
+            NamespacePath::Labels => NamespaceEdit::Labels(all_labels()?),
+            NamespacePath::Label(key) => {
+                let value = message.labels.get(&key).cloned();
+                NamespaceEdit::Label(key, value)
+            }
+            NamespacePath::HistoryLimit => NamespaceEdit::HistoryLimit(history_limit()?),
+        });
+    }
+    Ok(NamespaceChange::Edit(edits))
 }
 
 pub fn precondition(
@@ -226,6 +243,27 @@ pub fn image_message(stored: Stored<Image>) -> pb::Image {
     }
 }
 
+pub fn generation_message(generation: Generation) -> pb::Generation {
+    let image = Some(image_message(generation.stored));
+    match generation.ended {
+        None => pb::Generation {
+            image,
+            ..pb::Generation::default()
+        },
+        Some(end) => pb::Generation {
+            image,
+            ended_revision: end.revision.0,
+            ended_at: Some(time_message(end.at)),
+            ended_by: match end.by {
+                EndedBy::Put => pb::EndedBy::Put,
+                EndedBy::Delete => pb::EndedBy::Delete,
+            }
+            .into(),
+            ended_by_caller: end.caller.unwrap_or_default(),
+        },
+    }
+}
+
 fn descriptor_message(target: &Descriptor) -> pb::Descriptor {
     pb::Descriptor {
         media_type: target.media_type().as_str().to_owned(),
@@ -260,6 +298,7 @@ pub fn namespace_message(entry: NamespaceEntry) -> pb::Namespace {
         etag: etag_message(entry.stored.revision),
         revision: entry.stored.revision.0,
         images: count_message(entry.images),
+        history_limit: record.history_limit.map(HistoryLimit::get),
     }
 }
 

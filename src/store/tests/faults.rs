@@ -67,6 +67,7 @@ async fn a_put_that_a_forced_delete_overtakes_makes_the_namespace_anew() {
         force: true,
         when: Precondition::None,
         validate_only: false,
+        request: None,
     };
     on.store.namespaces().delete(&delete).await.unwrap();
     on.at(2000);
@@ -161,7 +162,7 @@ type Breakage<'a> = &'a dyn Fn(&mut Batch);
 
 #[tokio::test]
 async fn verify_names_what_does_not_fit() {
-    let breakages: [(&str, Breakage); 5] = [
+    let breakages: [(&str, Breakage); 13] = [
         ("is not in the digest index", &|batch| {
             batch.delete(schema::digest_key(
                 &namespace("ns"),
@@ -174,6 +175,48 @@ async fn verify_names_what_does_not_fit() {
                 schema::digest_key(&namespace("ns"), target("two").digest(), &name("a")),
                 "",
             );
+        }),
+        (
+            "is of a removed name that is not in the index of those",
+            &|batch| {
+                batch.delete(schema::deleted_key(
+                    &namespace("ns"),
+                    at(1000),
+                    &name("gone"),
+                ));
+            },
+        ),
+        ("names what is not history only", &|batch| {
+            batch.put(
+                schema::deleted_key(&namespace("ns"), at(1000), &name("a")),
+                "",
+            );
+        }),
+        ("names what is not history only", &|batch| {
+            batch.put(
+                schema::deleted_key(&namespace("ns"), at(999), &name("gone")),
+                "",
+            );
+        }),
+        ("a generation of image a in history", &|batch| {
+            let key = schema::history_key(&namespace("ns"), &name("a"), Revision(2));
+            batch.put(key, "garbage");
+        }),
+        ("and ended at", &|batch| {
+            let key = schema::history_key(&namespace("ns"), &name("gone"), Revision(1 << 40));
+            batch.put(key, generation("gone", true));
+        }),
+        ("and there is no such record", &|batch| {
+            let key = schema::history_key(&namespace("ns"), &name("never"), Revision(2));
+            batch.put(key, generation("never", false));
+        }),
+        ("ends after the record that stands was made", &|batch| {
+            let key = schema::history_key(&namespace("ns"), &name("b"), Revision(2));
+            batch.put(key, generation("b", false));
+        }),
+        ("does not follow the generation before it", &|batch| {
+            let key = schema::history_key(&namespace("ns"), &name("gone"), Revision(2));
+            batch.put(key, generation("gone", true));
         }),
         ("belongs to no namespace", &|batch| {
             batch.delete(schema::namespace_key(&namespace("ns")));
@@ -194,11 +237,13 @@ async fn verify_names_what_does_not_fit() {
         let on = On::memory().await;
         on.put("ns/a", "one").await;
         on.put("ns/b", "one").await;
-        assert_eq!(on.store.verify().await.unwrap(), []);
+        on.put("ns/gone", "one").await;
+        on.delete("ns/gone").await.unwrap();
+        assert_eq!(on.store.verify().await.unwrap().problems, []);
         let mut batch = Batch::new(0);
         break_it(&mut batch);
         on.store.inner.kv.commit(batch).await.unwrap();
-        let problems = on.store.verify().await.unwrap();
+        let problems = on.store.verify().await.unwrap().problems;
         assert!(
             problems
                 .iter()
@@ -206,4 +251,71 @@ async fn verify_names_what_does_not_fit() {
             "{what}: {problems:?}"
         );
     }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::new(seconds, 7).unwrap()
+}
+
+/// A row of history, of a name that had seven generations before.
+fn generation(called: &str, is_deleted: bool) -> bytes::Bytes {
+    wire::encode_history(&wire::HistoryRow {
+        row: wire::ImageRow {
+            image: Image {
+                name: name(called),
+                target: target("one"),
+                labels: Labels::default(),
+                created_at: at(1),
+                updated_at: at(1),
+            },
+            ordinal: 7,
+        },
+        ended_at: at(1000),
+        is_deleted,
+        caller: String::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_repair_makes_the_indexes_what_the_records_say_and_nothing_else() {
+    for on in [On::memory().await, On::redb().await] {
+        for place in ["ns/a", "ns/b", "ns/gone", "other/a"] {
+            on.put(place, "one").await;
+        }
+        on.delete("ns/gone").await.unwrap();
+        assert_eq!(on.store.repair().await.unwrap(), 0);
+        let before = on.store.status().await.unwrap().revision;
+        let ns = namespace("ns");
+        let digest = |content| *target(content).digest();
+        let mut batch = Batch::new(0);
+        batch
+            .delete(schema::digest_key(&ns, &digest("one"), &name("a")))
+            .put(schema::digest_key(&ns, &digest("two"), &name("a")), "")
+            .put(schema::digest_key(&ns, &digest("one"), &name("none")), "")
+            .put(schema::digests(&ns).key("no digest"), "")
+            .delete(schema::deleted_key(&ns, at(1000), &name("gone")))
+            .put(schema::deleted_key(&ns, at(1000), &name("b")), "");
+        on.store.inner.kv.commit(batch).await.unwrap();
+        assert_eq!(on.store.verify().await.unwrap().count, 6);
+        assert_eq!(on.store.repair().await.unwrap(), 6);
+        assert_eq!(on.store.verify().await.unwrap().problems, []);
+        assert_eq!(on.store.status().await.unwrap().revision.0, before.0 + 2);
+        on.must_be_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_repair_leaves_what_it_cannot_mend_and_ends() {
+    let on = On::memory().await;
+    on.put("ns/a", "one").await;
+    on.put("ns/a", "two").await;
+    let ns = namespace("ns");
+    let mut batch = Batch::new(0);
+    batch.delete(schema::image_key(&ns, &name("a")));
+    on.store.inner.kv.commit(batch).await.unwrap();
+    let lost = on.store.verify().await.unwrap().problems;
+    assert!(lost.iter().any(|problem| problem.table == "v1/ns/history"));
+    assert_eq!(on.store.repair().await.unwrap(), 1, "the digest's row");
+    let left = on.store.verify().await.unwrap().problems;
+    assert!(!left.is_empty() && left.iter().all(|problem| problem.table == "v1/ns/history"));
 }

@@ -200,9 +200,10 @@ async fn all_namespaces_are_walked_in_order(on: &On) {
         .namespaces()
         .put(&PutNamespace {
             name: namespace("empty"),
-            change: NamespaceChange::Replace(Labels::default()),
+            change: relabel(Labels::default()),
             when: Precondition::None,
             validate_only: false,
+            request: None,
         })
         .await
         .unwrap();
@@ -295,7 +296,7 @@ async fn a_page_is_at_most_a_mebibyte_and_reads_at_most_ten_thousand_rows(on: &O
         };
         batch.put(
             schema::image_key(&ns, &name),
-            wire::encode_image(&image).unwrap(),
+            wire::encode_image(&image, 0).unwrap(),
         );
         batch.put(schema::digest_key(&ns, image.target.digest(), &name), "");
     }

@@ -10,12 +10,16 @@ macro_rules! on_every_engine {
     };
 }
 
+mod backup;
+mod batches;
 mod faults;
+mod history;
 mod lookups;
 mod model;
 mod namespaces;
 mod records;
 mod stored;
+mod watch;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -27,7 +31,7 @@ use futures::future::join_all;
 use super::*;
 use crate::domain::{
     Algorithm, Descriptor, Dialect, Digest, Image, ImageChange, ImageEdit, ImageName, Invalid,
-    Labels, NamespaceChange, Size,
+    Labels, NamespaceChange, NamespaceEdit, Size,
 };
 use crate::error::Subject;
 use crate::kv::{Fault, Faulty, Memory, Options, Redb, Revision};
@@ -138,7 +142,7 @@ impl On {
     }
 
     async fn must_be_sound(self) {
-        assert_eq!(self.store.verify().await.unwrap(), []);
+        assert_eq!(self.store.verify().await.unwrap().problems, []);
         self.store.close().await;
     }
 }
@@ -168,6 +172,13 @@ fn replace(content: &str) -> ImageChange {
     ImageChange::Replace {
         target: target(content),
         labels: Labels::default(),
+    }
+}
+
+fn relabel(labels: Labels) -> NamespaceChange {
+    NamespaceChange::Replace {
+        labels,
+        history_limit: None,
     }
 }
 

@@ -99,6 +99,7 @@ async fn apply(
                 force,
                 when: Precondition::None,
                 validate_only: false,
+                request: None,
             };
             match store.namespaces().delete(&delete).await {
                 Ok(_) => {
@@ -139,7 +140,7 @@ async fn holds_exactly(store: &Store, model: &Model) {
         }
     }
     assert_eq!(&found, model);
-    assert_eq!(store.verify().await.unwrap(), []);
+    assert_eq!(store.verify().await.unwrap().problems, []);
 }
 
 proptest! {

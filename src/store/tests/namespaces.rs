@@ -34,45 +34,33 @@ async fn namespaces_are_put_got_and_listed(on: &On) {
             change,
             when,
             validate_only: false,
+            request: None,
         };
         on.store.namespaces().put(&request).await
     };
     let labels = |value: &str| {
         Labels::try_from(BTreeMap::from([("k".to_owned(), value.to_owned())])).unwrap()
     };
-    let first = put(
-        "b",
-        NamespaceChange::Replace(labels("1")),
-        Precondition::None,
-    )
-    .await
-    .unwrap();
+    let first = put("b", relabel(labels("1")), Precondition::None)
+        .await
+        .unwrap();
     assert!(first.value.created);
-    let same = put(
-        "b",
-        NamespaceChange::Replace(labels("1")),
-        Precondition::None,
-    )
-    .await
-    .unwrap();
+    let same = put("b", relabel(labels("1")), Precondition::None)
+        .await
+        .unwrap();
     assert!(!same.value.changed && same.revision == first.revision);
-    let exists = put(
-        "b",
-        NamespaceChange::Replace(labels("2")),
-        Precondition::MustNotExist,
-    )
-    .await;
+    let exists = put("b", relabel(labels("2")), Precondition::MustNotExist).await;
     assert!(matches!(exists, Err(Error::Exists(Subject::Namespace(_)))));
     let stale = Precondition::Matches {
         etag: Some(Revision(1)),
         target: None,
     };
     assert!(matches!(
-        put("b", NamespaceChange::Replace(labels("2")), stale).await,
+        put("b", relabel(labels("2")), stale).await,
         Err(Error::EtagMismatch { .. })
     ));
     on.at(2000);
-    let edit = NamespaceChange::Edit(vec![("l".into(), Some("2".into()))]);
+    let edit = NamespaceChange::Edit(vec![NamespaceEdit::Label("l".into(), Some("2".into()))]);
     put("b", edit, Precondition::None).await.unwrap();
     let got = on
         .store
@@ -93,13 +81,9 @@ async fn namespaces_are_put_got_and_listed(on: &On) {
     );
 
     for name in ["a", "c", "bb"] {
-        put(
-            name,
-            NamespaceChange::Replace(Labels::default()),
-            Precondition::None,
-        )
-        .await
-        .unwrap();
+        put(name, relabel(Labels::default()), Precondition::None)
+            .await
+            .unwrap();
     }
     on.put("bb/x", "one").await;
     let mut page = PageRequest {
@@ -141,6 +125,7 @@ async fn a_namespace_that_holds_images_goes_only_by_force(on: &On) {
         force: false,
         when: Precondition::None,
         validate_only: false,
+        request: None,
     };
     let refused = on.store.namespaces().delete(&delete).await;
     assert!(matches!(refused, Err(Error::NotEmpty { images: 1, .. })));
@@ -182,6 +167,7 @@ async fn a_put_that_races_a_forced_delete_leaves_no_orphan(on: &On) {
             force: true,
             when: Precondition::None,
             validate_only: false,
+            request: None,
         };
         let namespaces = on.store.namespaces();
         // Whichever is polled first is queued first; the others decided on what was before it.
@@ -193,7 +179,11 @@ async fn a_put_that_races_a_forced_delete_leaves_no_orphan(on: &On) {
         };
         deleted.unwrap();
         puts.into_iter().for_each(|put| put.unwrap());
-        assert_eq!(on.store.verify().await.unwrap(), [], "round {round}");
+        assert_eq!(
+            on.store.verify().await.unwrap().problems,
+            [],
+            "round {round}"
+        );
     }
 }
 

@@ -72,16 +72,16 @@ async fn validate_only_answers_and_writes_nothing(on: &On) {
         force: true,
         when: Precondition::None,
         validate_only: true,
+        request: None,
     };
     on.store.namespaces().delete(&delete).await.unwrap();
-    let change = NamespaceChange::Replace(
-        Labels::try_from(BTreeMap::from([("k".into(), "v".into())])).unwrap(),
-    );
+    let change = relabel(Labels::try_from(BTreeMap::from([("k".into(), "v".into())])).unwrap());
     let put = PutNamespace {
         name: ns.clone(),
         change,
         when: Precondition::None,
         validate_only: true,
+        request: None,
     };
     on.store.namespaces().put(&put).await.unwrap();
     assert!(on.get("ns/a").await.is_ok());
@@ -200,12 +200,13 @@ async fn an_edit_of_what_is_not_there_is_not_found(on: &On) {
         on.store.namespaces().get(&namespace("ns")).await.is_err(),
         "no namespace was made"
     );
-    let change = NamespaceChange::Edit(vec![("k".into(), Some("v".into()))]);
+    let change = NamespaceChange::Edit(vec![NamespaceEdit::Label("k".into(), Some("v".into()))]);
     let put = PutNamespace {
         name: namespace("ns"),
         change,
         when: Precondition::None,
         validate_only: false,
+        request: None,
     };
     assert!(matches!(
         on.store.namespaces().put(&put).await,

@@ -41,11 +41,27 @@ fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
     let namespace = crate::domain::NamespaceRecord {
         name: namespace("ns"),
         labels: image.labels.clone(),
+        history_limit: None,
         created_at: image.created_at,
         updated_at: image.updated_at,
     };
-    let image_bytes = wire::encode_image(&image).unwrap();
+    let image_bytes = wire::encode_image(&image, 0).unwrap();
     let namespace_bytes = wire::encode_namespace(&namespace).unwrap();
+    let limited = crate::domain::NamespaceRecord {
+        history_limit: Some(0.try_into().unwrap()),
+        ..namespace.clone()
+    };
+    let limited_bytes = wire::encode_namespace(&limited).unwrap();
+    let ended = wire::HistoryRow {
+        row: wire::ImageRow {
+            image: image.clone(),
+            ordinal: 3,
+        },
+        ended_at: image.updated_at,
+        is_deleted: true,
+        caller: "uid:0".to_owned(),
+    };
+    let ended_bytes = wire::encode_history(&ended);
     let hex = |bytes: &[u8]| {
         bytes
             .iter()
@@ -55,6 +71,16 @@ fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
     let rows = [
         ("image", hex(&image_bytes)),
         ("namespace", hex(&namespace_bytes)),
+        ("namespace without history", hex(&limited_bytes)),
+        ("generation", hex(&ended_bytes)),
+        (
+            "history row",
+            hex(&schema::history_row(&image.name, Revision(258))),
+        ),
+        (
+            "deleted row",
+            hex(&schema::deleted_row(image.updated_at, &image.name)),
+        ),
         (
             "digest row",
             hex(&schema::digest_row(image.target.digest(), &image.name)),
@@ -75,7 +101,18 @@ fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
     assert_eq!(text, std::fs::read_to_string(golden).unwrap());
     assert_eq!(
         wire::decode_image(image.name.clone(), image_bytes).unwrap(),
-        image
+        wire::ImageRow {
+            image: image.clone(),
+            ordinal: 0
+        }
+    );
+    assert_eq!(
+        wire::decode_history(image.name.clone(), ended_bytes).unwrap(),
+        ended
+    );
+    assert_eq!(
+        wire::decode_namespace(limited.name.clone(), limited_bytes).unwrap(),
+        limited
     );
     assert_eq!(
         wire::decode_namespace(namespace.name.clone(), namespace_bytes).unwrap(),
@@ -91,5 +128,7 @@ fn a_record_of_an_unknown_version_is_corrupt_and_never_a_guess() {
         let namespace =
             wire::decode_namespace(namespace("a"), bytes::Bytes::copy_from_slice(bytes));
         assert!(matches!(namespace, Err(Error::Corrupt(_))), "{bytes:?}");
+        let generation = wire::decode_history(name("a"), bytes::Bytes::copy_from_slice(bytes));
+        assert!(matches!(generation, Err(Error::Corrupt(_))), "{bytes:?}");
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::*;
 use crate::kv::{
-    Change, CommitError, Disk, Key, Limits, ReadError, Rows, Scanned, Snapshot, Table, Versioned,
+    Change, CommitError, CompactError, Compacted, Disk, Key, Limits, ReadError, Rows, Scanned,
+    Snapshot, Table, Versioned,
 };
 
 /// Passes everything through.
@@ -83,12 +84,20 @@ impl<K: Kv> Kv for Watched<K> {
         self.inner.limits()
     }
 
+    fn tail(&self) -> broadcast::Receiver<Arc<[Change]>> {
+        self.inner.tail()
+    }
+
     fn stopped(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.inner.stopped()
     }
 
-    fn disk(&self) -> Disk {
-        self.inner.disk()
+    async fn disk(&self) -> Disk {
+        self.inner.disk().await
+    }
+
+    async fn compact(&self) -> Result<Compacted, CompactError> {
+        self.inner.compact().await
     }
 
     async fn close(&self) {

@@ -1,25 +1,24 @@
 //! What every request passes through: its deadline, its trace, and words for what tonic refuses.
 
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+mod deadline;
+mod words;
 
-use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
-use super::status::DOMAIN;
-
-/// How long a call may take until it answers, whatever its caller allows.
-pub const MAX_UNARY_TIME: Duration = Duration::from_secs(30);
+#[cfg(test)]
+pub(super) use self::deadline::MAX_UNARY_TIME;
+use self::deadline::{Deadline, UntilDeadline, parse, within};
+use self::words::worded;
+use super::status::Refusal;
 
 /// Applies [`RequestService`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +72,7 @@ where
         let inner = self.inner.call(request);
         let answer = async move {
             let asked = match asked {
-                Some(None) => return Ok(malformed_timeout().into_http()),
+                Some(None) => return Ok(Status::from(Refusal::MalformedTimeout).into_http()),
                 Some(Some(asked)) => Some(Deadline::new(asked)),
                 None => None,
             };
@@ -97,128 +96,10 @@ where
     }
 }
 
-/// When a caller stops waiting.
-struct Deadline {
-    at: tokio::time::Instant,
-    asked: Duration,
-}
-
-impl Deadline {
-    fn new(asked: Duration) -> Self {
-        Self {
-            at: tokio::time::Instant::now() + asked.saturating_sub(head_start(asked)),
-            asked,
-        }
-    }
-}
-
-/// The answer, or DEADLINE_EXCEEDED. Most calls answer at once, and then no timer is made.
-async fn within<E>(
-    deadline: Option<&Deadline>,
-    answer: impl Future<Output = Result<Response<Body>, E>>,
-) -> Result<Response<Body>, E> {
-    let mut answer = pin!(answer);
-    if let Poll::Ready(answer) = futures::poll!(&mut answer) {
-        return answer;
-    }
-    let cap = tokio::time::Instant::now() + MAX_UNARY_TIME;
-    let at = deadline.map_or(cap, |deadline| deadline.at.min(cap));
-    match tokio::time::timeout_at(at, answer).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let limit = deadline.map_or(MAX_UNARY_TIME, |deadline| deadline.asked);
-            Ok(deadline_exceeded(limit.min(MAX_UNARY_TIME)).into_http())
-        }
-    }
-}
-
-/// How much before the caller's deadline we answer. tonic has a timer of its own around ours, which
-/// answers CANCELLED; ours must be first.
-fn head_start(timeout: Duration) -> Duration {
-    (timeout / 4).min(Duration::from_millis(10))
-}
-
-/// `grpc-timeout`: up to 8 digits and a unit (gRPC over HTTP/2, "Timeout").
-fn parse(header: &HeaderValue) -> Option<Duration> {
-    let text = header.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit())
-    {
-        return None;
-    }
-    let value: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(value * 3600)),
-        "M" => Some(Duration::from_secs(value * 60)),
-        "S" => Some(Duration::from_secs(value)),
-        "m" => Some(Duration::from_millis(value)),
-        "u" => Some(Duration::from_micros(value)),
-        "n" => Some(Duration::from_nanos(value)),
-        _ => None,
-    }
-}
-
-fn malformed_timeout() -> Status {
-    said(
-        Code::InvalidArgument,
-        "MALFORMED_REQUEST",
-        "grpc-timeout must be up to 8 digits and one of H M S m u n".to_owned(),
-    )
-}
-
-fn deadline_exceeded(limit: Duration) -> Status {
-    said(
-        Code::DeadlineExceeded,
-        "DEADLINE_EXCEEDED",
-        format!("no answer within {limit:?}; a write may still happen"),
-    )
-}
-
-fn said(code: Code, reason: &str, message: String) -> Status {
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
-    Status::with_error_details(code, message, details)
-}
-
 /// The status that a response without a body carries in its headers.
 fn status_of(headers: &HeaderMap) -> Option<Code> {
     let status = headers.get("grpc-status")?;
     Some(Code::from_bytes(status.as_bytes()))
-}
-
-/// tonic answers by itself what it cannot decode (INTERNAL), what is too large (OUT_OF_RANGE without
-/// details) and what it does not know (UNIMPLEMENTED without words). We never answer INTERNAL.
-fn worded(response: Response<Body>, service: &str, path: Option<&PathAndQuery>) -> Response<Body> {
-    let headers = response.headers();
-    let Some(code) =
-        status_of(headers).filter(|_| !headers.contains_key("grpc-status-details-bin"))
-    else {
-        return response;
-    };
-    let message = || Status::from_header_map(headers).map(|status| status.message().to_owned());
-    let (code, reason, message) = match code {
-        Code::Internal => (
-            Code::InvalidArgument,
-            "MALFORMED_REQUEST",
-            message().unwrap_or_default(),
-        ),
-        Code::OutOfRange => (
-            Code::ResourceExhausted,
-            "REQUEST_TOO_LARGE",
-            message().unwrap_or_default(),
-        ),
-        Code::Unimplemented if !headers.contains_key("grpc-message") => {
-            (Code::Unimplemented, "UNIMPLEMENTED", unknown(service, path))
-        }
-        _ => return response,
-    };
-    said(code, reason, message).into_http()
-}
-
-fn unknown(service: &str, path: Option<&PathAndQuery>) -> String {
-    let method = path
-        .and_then(|path| path.path().rsplit('/').next())
-        .unwrap_or_default();
-    format!("unknown method {method} for service {service}")
 }
 
 /// Answers for the services that there are not.
@@ -229,8 +110,7 @@ pub(super) async fn unknown_service(uri: http::Uri) -> Response<Body> {
         .split('/')
         .next()
         .unwrap_or_default();
-    let message = format!("unknown service {service}");
-    said(Code::Unimplemented, "UNIMPLEMENTED", message).into_http()
+    Status::from(Refusal::UnknownService(service.to_owned())).into_http()
 }
 
 fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
@@ -240,79 +120,14 @@ fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
     tracing::debug!(micros, "answered");
 }
 
-/// A body that ends with DEADLINE_EXCEEDED when time is up.
-struct UntilDeadline {
-    body: Body,
-    deadline: Deadline,
-    /// Made when the body first has to be waited for.
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_over: bool,
-}
-
-impl UntilDeadline {
-    fn new(body: Body, deadline: Deadline) -> Self {
-        Self {
-            body,
-            deadline,
-            sleep: None,
-            is_over: false,
-        }
-    }
-}
-
-impl HttpBody for UntilDeadline {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.is_over {
-            return Poll::Ready(None);
-        }
-        // The time first: behind a slow reader the next frame is always ready.
-        if tokio::time::Instant::now() < self.deadline.at {
-            if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-                return Poll::Ready(frame);
-            }
-            let at = self.deadline.at;
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            if sleep.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        self.is_over = true;
-        self.body = Body::empty();
-        let mut trailers = HeaderMap::new();
-        let over = deadline_exceeded(self.deadline.asked);
-        Poll::Ready(Some(match over.add_header(&mut trailers) {
-            Ok(()) => Ok(Frame::trailers(trailers)),
-            Err(status) => Err(status),
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_over || self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.is_over {
-            SizeHint::with_exact(0)
-        } else {
-            self.body.size_hint()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::sync::Notify;
     use tonic::Request as Asked;
+    use tonic_types::StatusExt;
 
     use super::*;
     use crate::domain::Timestamp;
@@ -415,37 +230,6 @@ mod tests {
         assert_eq!(streamed(&store, Some("10S")).await, all);
     }
 
-    /// Its next frame is always ready, as behind a slow reader.
-    struct Endless;
-
-    impl HttpBody for Endless {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_is_always_ready_ends_at_its_deadline_too() {
-        let limit = Duration::from_secs(10);
-        let mut body = UntilDeadline::new(Body::new(Endless), Deadline::new(limit));
-        let mut next =
-            async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-        for _ in 0..3 {
-            assert!(next().await.unwrap().unwrap().is_data());
-        }
-        tokio::time::advance(limit).await;
-        let last = next().await.unwrap().unwrap();
-        let trailers = last.into_trailers().unwrap_or_default();
-        assert_eq!(status_of(&trailers), Some(Code::DeadlineExceeded));
-        assert!(next().await.is_none());
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_is_not_read_to_its_end_says_that_its_deadline_is_over() {
         let store = store(Arc::new(Memory::new())).await;
@@ -464,25 +248,5 @@ mod tests {
         };
         assert_eq!(ended.code(), Code::DeadlineExceeded);
         assert!(ended.message().contains("10s"), "{ended:?}");
-    }
-
-    #[test]
-    fn a_timeout_is_up_to_8_digits_and_a_unit() {
-        let parsed = |text: &str| parse(&HeaderValue::from_str(text).unwrap());
-        assert_eq!(parsed("15S"), Some(Duration::from_secs(15)));
-        assert_eq!(parsed("99999999n"), Some(Duration::from_nanos(99_999_999)));
-        assert_eq!(
-            parsed("99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3600))
-        );
-        for bad in ["", "S", "1", "1s", "-1S", "+1S", "1.5S", "123456789S", "1é"] {
-            assert_eq!(
-                HeaderValue::from_str(bad)
-                    .ok()
-                    .and_then(|header| parse(&header)),
-                None,
-                "{bad}"
-            );
-        }
     }
 }

@@ -1,0 +1,354 @@
+//! Watching images: what changes, in order, each change once and none left out.
+
+mod event;
+mod feed;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::coop;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use self::feed::Feed;
+use super::query::ImageQuery;
+use super::stream::{CHUNK_BYTES, STEP};
+use super::walk::Walk;
+use super::{LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
+use crate::domain::{Image, ImageName, Namespace, Timestamp};
+use crate::error::Error;
+use crate::kv::{Kv, Revision};
+
+/// A Watch: which changes, and from where on.
+#[derive(Clone, Debug)]
+pub struct WatchImages {
+    /// A change is sent when the query asks for the record before it or for the one after it.
+    pub query: ImageQuery,
+    pub start: WatchStart,
+    /// Whether events have the record before too.
+    pub with_previous: bool,
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchStart {
+    /// With what changes from now on. The first message says where that is.
+    Now,
+    /// With what changed after a revision.
+    After(Revision),
+    /// With all records as they stand at one revision; then come the changes after it.
+    Initial,
+}
+
+/// The messages of a watch. Ends after an error; [`WatchMessage::resume_after`] says where another
+/// watch goes on.
+///
+/// One that is not read holds up nobody: what it has yet to read waits in the change log, and when
+/// that is trimmed, it ends with [`Error::Compacted`].
+pub struct ImageWatch {
+    messages: mpsc::Receiver<Result<WatchMessage, Error>>,
+    /// Ends the watch at once, whatever waits to be read; `None` when it has.
+    ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _counted: Counted,
+}
+
+/// What a watch tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchMessage {
+    /// Records as they stand at the revision that [`WatchMessage::InitialEnd`] will name.
+    Initial(Vec<Stored<Image>>),
+    /// The initial records are complete; the changes after this revision follow.
+    InitialEnd(Revision),
+    Changes(ImageChanges),
+    /// All changes up to this revision that the watch is about have been sent.
+    Progress(Revision),
+}
+
+/// What one revision did, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageChanges {
+    pub revision: Revision,
+    /// When it was committed.
+    pub committed_at: Timestamp,
+    pub events: Vec<ImageEvent>,
+    /// Whether the rest of the revision follows in the next message.
+    pub is_partial: bool,
+}
+
+/// What happened to a record, or to all of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageEvent {
+    Put {
+        image: Stored<Image>,
+        /// The record before, if there was one and the watch asks for it.
+        previous: Option<Stored<Image>>,
+        /// Whether the query asks for the record that was put; if not, it asks for the one before.
+        is_match: bool,
+    },
+    Deleted {
+        namespace: Namespace,
+        name: ImageName,
+        /// The record that was deleted, if the watch asks for it.
+        previous: Option<Stored<Image>>,
+    },
+    /// The namespace went with all that it held, whatever the query asks for in it.
+    NamespaceRemoved {
+        namespace: Namespace,
+        /// How many records it held.
+        images: u64,
+    },
+}
+
+/// One of the watches under way.
+struct Counted(Arc<AtomicUsize>);
+
+/// Messages that may wait to be read.
+const AHEAD: usize = 8;
+
+/// A watch says where it is after so long without a message,
+const PROGRESS_TIME: Duration = Duration::from_secs(10);
+
+/// and after so many revisions of other things, so that its place is not trimmed under it.
+const PROGRESS_REVISIONS: u32 = 1000;
+
+type Sender = mpsc::Sender<Result<WatchMessage, Error>>;
+
+pub(super) async fn images(store: &Store, request: WatchImages) -> Result<ImageWatch, Error> {
+    let inner = &store.inner;
+    let ending = inner.watches_end.clone();
+    if ending.is_cancelled() {
+        return Err(Error::GoingAway);
+    }
+    let counted = Counted::new(&inner.watchers);
+    let beginning = Beginning::of(store, &request).await?;
+    let (send, messages) = mpsc::channel(AHEAD);
+    let watch = ImageWatch {
+        messages,
+        ending: Some(Box::pin(ending.clone().cancelled_owned())),
+        _counted: counted,
+    };
+    let kv = inner.kv.clone();
+    inner.tasks.spawn(async move {
+        let produced = tokio::select! {
+            produced = produce(kv, &request, beginning, &send) => produced,
+            () = send.closed() => return,
+            // The watch itself says so, past what waits to be read.
+            () = ending.cancelled() => return,
+        };
+        if let Err(failure) = produced {
+            tokio::select! {
+                // An error means that nobody reads any more.
+                _ = send.send(Err(failure)) => {}
+                () = ending.cancelled() => {}
+            }
+        }
+    });
+    Ok(watch)
+}
+
+/// What a watch begins with.
+enum Beginning {
+    Records(Box<Walk>, OwnedSemaphorePermit),
+    Changes {
+        after: Revision,
+    },
+    /// As [`Beginning::Changes`], and says where that is.
+    Now {
+        after: Revision,
+    },
+}
+
+impl Beginning {
+    /// Finds the place, or refuses it.
+    async fn of(store: &Store, request: &WatchImages) -> Result<Self, Error> {
+        let after = match request.start {
+            WatchStart::Initial => {
+                let Ok(permit) = store.inner.long_reads.clone().try_acquire_owned() else {
+                    return Err(Error::TooManySnapshots {
+                        limit: MAX_LONG_READS,
+                    });
+                };
+                let walk = Walk::new(store.snapshot().await?, request.query.clone());
+                return Ok(Self::Records(Box::new(walk), permit));
+            }
+            WatchStart::Now => {
+                let after = store.snapshot().await?.revision();
+                return Ok(Self::Now { after });
+            }
+            WatchStart::After(after) => after,
+        };
+        let snapshot = store.snapshot().await?;
+        store.known(snapshot.revision()).check(after)?;
+        let oldest = snapshot.oldest_change().await?;
+        if after.next() < oldest {
+            return Err(Error::Compacted { oldest });
+        }
+        Ok(Self::Changes { after })
+    }
+}
+
+/// Sends all there is to send; returns early when nobody reads any more.
+async fn produce(
+    kv: Arc<dyn Kv>,
+    request: &WatchImages,
+    beginning: Beginning,
+    send: &Sender,
+) -> Result<(), Error> {
+    let after = match beginning {
+        Beginning::Changes { after } => after,
+        Beginning::Now { after } => {
+            if !told(send, WatchMessage::Progress(after)).await {
+                return Ok(());
+            }
+            after
+        }
+        Beginning::Records(walk, permit) => {
+            let revision = walk.revision();
+            let sent = timeout(LONG_READ_TIME, initial(*walk, send)).await;
+            // The snapshot has gone with the walk, whoever still reads.
+            drop(permit);
+            let minutes = LONG_READ_TIME.as_secs() / 60;
+            sent.map_err(|_| Error::SnapshotExpired { minutes })??;
+            if !told(send, WatchMessage::InitialEnd(revision)).await {
+                return Ok(());
+            }
+            revision
+        }
+    };
+    follow(Feed::new(kv, after), request, send).await
+}
+
+/// Sends all records that the walk finds.
+async fn initial(mut walk: Walk, send: &Sender) -> Result<(), Error> {
+    let mut images = Vec::new();
+    let mut bytes = 0;
+    while let Some(passed) = walk.step(STEP).await? {
+        for found in passed.into_iter().filter_map(|row| row.image) {
+            if bytes > 0 && bytes + found.bytes > CHUNK_BYTES {
+                let images = std::mem::take(&mut images);
+                if !told(send, WatchMessage::Initial(images)).await {
+                    return Ok(());
+                }
+                bytes = 0;
+            }
+            bytes += found.bytes;
+            images.push(found.image);
+        }
+    }
+    if !images.is_empty() {
+        told(send, WatchMessage::Initial(images)).await;
+    }
+    Ok(())
+}
+
+/// Sends what the feed brings, as far as the watch is about it.
+async fn follow(mut feed: Feed, request: &WatchImages, send: &Sender) -> Result<(), Error> {
+    let mut quiet = interval(PROGRESS_TIME);
+    quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    quiet.reset();
+    let mut passed = 0;
+    loop {
+        let changes = tokio::select! {
+            changes = feed.next() => changes?,
+            _ = quiet.tick() => {
+                passed = 0;
+                if !told(send, WatchMessage::Progress(feed.at())).await {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        for change in changes.iter() {
+            coop::consume_budget().await;
+            let mut messages = event::messages(change, request).await?;
+            passed = if messages.is_empty() { passed + 1 } else { 0 };
+            if passed == PROGRESS_REVISIONS {
+                messages.push(WatchMessage::Progress(change.revision));
+                passed = 0;
+            }
+            for message in messages {
+                if !told(send, message).await {
+                    return Ok(());
+                }
+                quiet.reset();
+            }
+        }
+    }
+}
+
+/// Sends a message once there is room for it; false when nobody reads any more.
+async fn told(send: &Sender, message: WatchMessage) -> bool {
+    send.send(Ok(message)).await.is_ok()
+}
+
+impl Store {
+    /// Watches of images that are under way.
+    pub fn watchers(&self) -> usize {
+        self.inner.watchers.load(Ordering::Relaxed)
+    }
+
+    /// Ends all watches, with [`Error::GoingAway`], and lets none begin. For when the store is about
+    /// to be closed: they would go on for ever.
+    pub fn end_watches(&self) {
+        self.inner.watches_end.cancel();
+    }
+}
+
+// === impl ImageWatch ===
+
+impl Stream for ImageWatch {
+    type Item = Result<WatchMessage, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(ending) = &mut self.ending else {
+            return Poll::Ready(None);
+        };
+        if ending.as_mut().poll(context).is_ready() {
+            self.ending = None;
+            return Poll::Ready(Some(Err(Error::GoingAway)));
+        }
+        self.messages.poll_recv(context)
+    }
+}
+
+impl fmt::Debug for ImageWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageWatch").finish_non_exhaustive()
+    }
+}
+
+// === impl WatchMessage ===
+
+impl WatchMessage {
+    /// The revision after which another watch goes on where this message ends; `None` within the
+    /// initial records and within a revision.
+    pub fn resume_after(&self) -> Option<Revision> {
+        match self {
+            Self::InitialEnd(revision) | Self::Progress(revision) => Some(*revision),
+            Self::Changes(changes) if !changes.is_partial => Some(changes.revision),
+            Self::Changes(_) | Self::Initial(_) => None,
+        }
+    }
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn new(watchers: &Arc<AtomicUsize>) -> Self {
+        watchers.fetch_add(1, Ordering::Relaxed);
+        Self(watchers.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

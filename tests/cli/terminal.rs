@@ -1,0 +1,115 @@
+//! What a terminal shows beside the results, and nothing else does.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::harness::{Server, line};
+
+/// A terminal without a person.
+struct Terminal {
+    screen: File,
+    keyboard_and_screen: File,
+}
+
+/// What a command wrote, and where.
+#[derive(Debug)]
+struct Shown {
+    screen: String,
+    stdout: String,
+    stderr: String,
+}
+
+/// Which of its outputs a command has on the terminal.
+enum OnTerminal {
+    Stderr,
+    Stdout,
+}
+
+/// Runs a command that goes well.
+fn show(server: &Server, arguments: &[&str], on: OnTerminal) -> Shown {
+    let terminal = Terminal::open();
+    let mut command = server.command();
+    command.args(arguments).env("TERM", "xterm");
+    let side = Stdio::from(terminal.keyboard_and_screen);
+    match on {
+        OnTerminal::Stderr => command.stderr(side).stdout(Stdio::piped()),
+        OnTerminal::Stdout => command.stdout(side).stderr(Stdio::piped()),
+    };
+    let child = command.spawn().unwrap();
+    // It has the terminal too, and reading would not end.
+    drop(command);
+    let mut screen = terminal.screen;
+    let watcher = thread::spawn(move || {
+        let mut shown = Vec::new();
+        // Ends with EIO when nobody has the other side any more.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8(shown).unwrap()
+    });
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Shown {
+        screen: watcher.join().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_only_there_and_goes_away() {
+    let server = Server::start();
+    let text: String = (0..1000).map(|i| line(&format!("n{i}"), 1)).collect();
+    let file = server.file("f", text);
+    let file = file.to_str().unwrap();
+    let copy = server.path("copy");
+    let copy = copy.to_str().unwrap();
+    for (arguments, bar, result) in [
+        (
+            ["import", file],
+            "%",
+            "1000 imported, 0 unchanged, 0 failed",
+        ),
+        (["export", copy], " images", "1000 exported to "),
+    ] {
+        let shown = show(&server, &arguments, OnTerminal::Stderr);
+        assert!(shown.screen.contains(bar), "{shown:?}");
+        assert!(shown.screen.ends_with("\r\x1b[2K"), "{shown:?}");
+        assert!(shown.stdout.starts_with(result), "{shown:?}");
+        assert_eq!(shown.stdout.lines().count(), 1, "{shown:?}");
+    }
+    for (arguments, result) in [
+        (["import", file], "0 imported, 1000 unchanged, 0 failed"),
+        (["export", copy], "1000 exported to "),
+    ] {
+        let shown = show(&server, &arguments, OnTerminal::Stdout);
+        assert_eq!(shown.stderr, "");
+        assert!(shown.screen.starts_with(result), "{shown:?}");
+        assert_eq!(shown.screen.lines().count(), 1, "{shown:?}");
+    }
+    let listed = show(&server, &["export", "-"], OnTerminal::Stderr);
+    assert_eq!(listed.stdout.lines().count(), 1000);
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    fn open() -> Self {
+        let screen =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&screen).unwrap();
+        unlockpt(&screen).unwrap();
+        let name = ptsname(&screen, Vec::new()).unwrap();
+        let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+        let other = File::options().read(true).write(true).open(path);
+        Self {
+            screen: File::from(screen),
+            keyboard_and_screen: other.unwrap(),
+        }
+    }
+}
