@@ -1,5 +1,6 @@
-//! kill -9 under 16 writers and a watcher, again and again on one store: no acknowledged write is lost,
-//! none is half there, the log agrees with the state, and the watcher sees each write once, in order.
+//! kill -9 under 16 writers, one more that writes several names at once, and a watcher, again and again on
+//! one store: no acknowledged write is lost, none is half there, the log agrees with the state, and the
+//! watcher sees each write once, whole, in order.
 //!
 //! `IMAGESTORE_CRASH_ROUNDS` sets the number of rounds (20; 200 where `CI` is set), `IMAGESTORE_SEED`
 //! repeats a run as far as the machine lets it.
@@ -27,6 +28,9 @@ const WRITERS: usize = 16;
 
 /// How many names a writer has at most; then it removes before it makes new ones.
 const NAMES: usize = 40;
+
+/// Names that are written together, always with one digest.
+const TOGETHER: [&str; 3] = ["batch/a", "batch/b", "batch/c"];
 
 /// How long a round's writers write at most, in milliseconds.
 const LONGEST: u64 = 300;
@@ -170,11 +174,53 @@ async fn write(
     }
 }
 
+/// Writes batches until the server is gone; returns those that were acknowledged.
+async fn write_together(
+    mut random: Random,
+    channel: Channel,
+    round: Arc<Round>,
+) -> Vec<(u64, String)> {
+    let mut images = ImagesClient::new(channel);
+    let mut acknowledged = Vec::new();
+    loop {
+        let of = format!("batch {}", random.next());
+        let item = |name: &&str| pb::ApplyItem {
+            item: Some(pb::apply_item::Item::Put(pb::ApplyPut {
+                image: put(name, &of).image,
+                ..Default::default()
+            })),
+        };
+        let request = pb::ApplyImagesRequest {
+            items: TOGETHER.iter().map(item).collect(),
+            ..Default::default()
+        };
+        match images.apply(request).await {
+            Ok(done) => acknowledged.push((done.into_inner().revision, digest(&of))),
+            Err(status) => {
+                let is_killed = round.killed.load(Ordering::SeqCst);
+                assert!(is_killed, "refused while it ran: {status:?}");
+                return acknowledged;
+            }
+        }
+    }
+}
+
+/// Takes what was written together out of what there is: all of one revision, not before `newest`.
+fn settle_together(there: &mut BTreeMap<String, Held>, newest: u64) {
+    let found = TOGETHER.map(|name| there.remove(name));
+    assert!(
+        found.iter().all(|held| *held == found[0]) && newest_of(&found[0]) >= newest,
+        "half a batch, or an old one: {found:?}; revision {newest} was acknowledged"
+    );
+}
+
 /// What a watcher was told, by all servers together.
 struct Witness {
     /// All up to this revision was told.
     at: u64,
     told: BTreeMap<u64, Write>,
+    /// The digests of what was written together.
+    batches: BTreeMap<u64, String>,
     held: BTreeMap<String, Held>,
 }
 
@@ -184,6 +230,7 @@ impl Witness {
         Self {
             at: 1,
             told: BTreeMap::new(),
+            batches: BTreeMap::new(),
             held: BTreeMap::new(),
         }
     }
@@ -206,8 +253,11 @@ impl Witness {
         };
         assert_eq!(changes.revision, self.at + 1, "after {}", self.at);
         self.at = changes.revision;
+        if changes.events.len() == TOGETHER.len() {
+            return self.take_together(changes.events);
+        }
         let [event] = &changes.events[..] else {
-            panic!("each revision wrote one name, not {changes:?}");
+            panic!("a revision wrote one name or a whole batch, not {changes:?}");
         };
         let write = match event.event.clone().unwrap() {
             Event::Put(image) => {
@@ -225,6 +275,19 @@ impl Witness {
             Event::NamespaceRemoved(removed) => panic!("nobody removed {removed:?}"),
         };
         self.told.insert(self.at, write);
+    }
+
+    fn take_together(&mut self, events: Vec<pb::ImageEvent>) {
+        for (event, wanted) in events.into_iter().zip(TOGETHER) {
+            let Some(Event::Put(image)) = event.event else {
+                panic!("a batch puts, and did {event:?}");
+            };
+            assert_eq!((image.name.as_str(), image.revision), (wanted, self.at));
+            let digest = image.target.unwrap().digest;
+            let batch = self.batches.entry(self.at).or_insert(digest.clone());
+            assert_eq!(*batch, digest, "a batch has one digest");
+            self.held.insert(image.name, (digest, self.at));
+        }
     }
 
     /// Watches until the server is gone.
@@ -392,6 +455,9 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
                 shared.clone(),
             )));
         }
+        let own = Random(random.next() | 1);
+        let together = write_together(own, server.channel().await, shared.clone());
+        let together = tokio::spawn(together);
         let channel = server.channel().await;
         let watcher = tokio::spawn(witness.until_killed(channel, shared.clone()));
         tokio::time::sleep(Duration::from_millis(random.below(LONGEST))).await;
@@ -426,6 +492,17 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
             writers.push(known);
         }
 
+        let together = together.await.unwrap();
+        for (revision, _) in &together {
+            assert!(
+                issued.insert(*revision),
+                "revision {revision} was issued twice"
+            );
+            newest = newest.max(*revision);
+            total += 1;
+        }
+        let last_together = together.last().map_or(0, |last| last.0);
+
         let reader = Reader::open(root.path(), random.below(2) == 0).await;
         let (mut there, at) = reader.all().await;
         assert!(
@@ -436,6 +513,7 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
         for (writer, known) in writers.iter_mut().enumerate() {
             settle(known, &mut there, &format!("w{writer:02}/"), at);
         }
+        settle_together(&mut there, last_together);
         assert!(there.is_empty(), "round {round}: nobody wrote {there:?}");
         newest = newest.max(at);
 
@@ -461,6 +539,10 @@ async fn no_acknowledged_write_is_lost_to_kill_9_and_none_is_half_there() {
         };
         witness.catch_up(server.channel().await, at).await;
         assert_eq!((witness.at, &witness.held), (at, &all), "round {round}");
+        for (revision, digest) in together {
+            let told = witness.batches.get(&revision);
+            assert_eq!(told, Some(&digest), "round {round}: revision {revision}");
+        }
         for (revision, write) in acknowledged {
             let told = witness.told.get(&revision);
             assert_eq!(told, Some(&write), "round {round}: revision {revision}");

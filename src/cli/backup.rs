@@ -65,11 +65,10 @@ impl Backup {
     }
 }
 
-/// A running count. Only on a terminal.
+/// How much of all rows is there. Only on a terminal.
 fn progress() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}");
-    ProgressBar::new_spinner().with_style(style.expect("the template is well formed"))
+    let style = ProgressStyle::with_template("{bar:40} {percent}%  {pos} of {len} rows  {elapsed}");
+    ProgressBar::new(0).with_style(style.expect("the template is well formed"))
 }
 
 /// Writes the bytes to their end, and finds them whole.
@@ -89,10 +88,11 @@ async fn write_all(
                 to.write_all(&chunk).map_err(|why| target.failure(why))?;
                 digest.update(&chunk);
                 bytes += chunk.len() as u64;
-                bar.set_position(bytes);
+                bar.set_position(message.rows);
             }
             Some(Part::End(found)) => end = Some(found),
-            Some(Part::Head(_)) | None => {}
+            Some(Part::Head(head)) => bar.set_length(head.rows),
+            None => {}
         }
     }
     to.flush().map_err(|why| target.failure(why))?;

@@ -29,7 +29,11 @@ pub enum BackupPart {
         rows: u64,
     },
     /// The next bytes of the file.
-    Chunk(Bytes),
+    Chunk {
+        bytes: Bytes,
+        /// How many rows have been gathered so far.
+        rows: u64,
+    },
     End {
         revision: Revision,
         rows: u64,
@@ -90,6 +94,7 @@ struct Writer<'a> {
     pending: BytesMut,
     digest: Sha256,
     bytes: u64,
+    rows: u64,
     send: &'a mpsc::Sender<Result<BackupPart, Error>>,
 }
 
@@ -112,6 +117,7 @@ async fn produce(
         pending: BytesMut::new(),
         digest: Sha256::new(),
         bytes: 0,
+        rows: 0,
         send,
     };
     let written = async {
@@ -188,6 +194,7 @@ async fn copy_table(
 
 impl Writer<'_> {
     fn rows(&mut self, table: &Table, rows: Vec<pb::BackupRow>) {
+        self.rows += rows.len() as u64;
         self.record(pb::backup_record::Part::Rows(pb::BackupRows {
             table: table.path().to_owned(),
             rows,
@@ -213,7 +220,11 @@ impl Writer<'_> {
     async fn send_chunk(&mut self, chunk: Bytes) -> Result<(), Gone> {
         self.digest.update(&chunk);
         self.bytes += chunk.len() as u64;
-        let sent = self.send.send(Ok(BackupPart::Chunk(chunk))).await;
+        let part = BackupPart::Chunk {
+            bytes: chunk,
+            rows: self.rows,
+        };
+        let sent = self.send.send(Ok(part)).await;
         sent.map_err(|_| Gone)
     }
 

@@ -83,6 +83,15 @@ fn progress_is_shown_on_a_terminal_and_only_there_and_goes_away() {
         assert!(shown.stdout.starts_with(result), "{shown:?}");
         assert_eq!(shown.stdout.lines().count(), 1, "{shown:?}");
     }
+    let backup = server.path("backup");
+    let shown = show(
+        &server,
+        &["backup", backup.to_str().unwrap()],
+        OnTerminal::Stderr,
+    );
+    assert!(shown.screen.contains("100%"), "{shown:?}");
+    assert!(shown.screen.ends_with("\r\x1b[2K"), "{shown:?}");
+    assert!(shown.stdout.contains(" rows of revision "), "{shown:?}");
     for (arguments, result) in [
         (["import", file], "0 imported, 1000 unchanged, 0 failed"),
         (["export", copy], "1000 exported to "),

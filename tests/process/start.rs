@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use imagestore::Store;
+use imagestore::domain::{Algorithm, Descriptor, Digest, ImageChange, Labels, Size, Timestamp};
 use imagestore::kv::{Batch, Kv, Options, Redb, Table};
+use imagestore::proto::v1 as pb;
+use imagestore::store::{DeleteImage, PutImage, RequestId, StoreId, Surroundings};
+use tonic::Code;
 
-use crate::common::{Server, folder, get, put, socket};
+use crate::common::{Server, eventually, folder, get, put, socket};
 use crate::mount::Tmpfs;
 
 /// At once, for a person.
@@ -130,4 +136,56 @@ async fn a_root_that_cannot_be_written_is_refused_by_name() {
         let said = refusal(&root, &address).await;
         assert!(said.contains(disk.path().to_str().unwrap()), "{said}");
     }
+}
+
+/// A store with an answer to a request of long ago, and a name removed as long ago.
+async fn with_what_has_expired(root: &Path) {
+    let then = Timestamp::new(1_700_000_000, 0).unwrap();
+    let surroundings = Surroundings {
+        clock: Arc::new(move || then),
+        new_id: Arc::new(|| StoreId([7; 16])),
+    };
+    let kv = Redb::open(root, Options::default()).unwrap();
+    let store = Store::on(Arc::new(kv), surroundings).await.unwrap();
+    let namespace = "default".parse().unwrap();
+    let target = Descriptor::new(
+        "a/b".parse().unwrap(),
+        Digest::of(Algorithm::Sha256, b"x"),
+        Size::try_from(1u64).unwrap(),
+    );
+    let change = ImageChange::Replace {
+        target,
+        labels: Labels::default(),
+    };
+    let put = PutImage {
+        request: Some(RequestId::new("r1", b"put").unwrap()),
+        ..PutImage::new("gone".parse().unwrap(), change)
+    };
+    let images = store.images();
+    images.put(&namespace, put).await.unwrap();
+    let delete = DeleteImage::new("gone".parse().unwrap());
+    images.delete(&namespace, &delete).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_removes_what_has_expired() {
+    let root = folder();
+    with_what_has_expired(root.path()).await;
+    let server = Server::at(root.path()).await;
+    eventually("the namespace is all that is left", async || {
+        server.status().await.records == 1
+    })
+    .await;
+    let mut images = server.images().await;
+    let request = pb::HistoryRequest {
+        name: "gone".to_owned(),
+        ..Default::default()
+    };
+    let refused = images.history(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    eventually("the answers of that day are gone too", async || {
+        server.status().await.tables == 2
+    })
+    .await;
 }

@@ -59,11 +59,7 @@ impl pb::store_server::Store for Service {
         _: Request<pb::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
         let parts = self.store.backup().await?;
-        let messages = parts.map(|part| {
-            Ok(pb::BackupResponse {
-                part: Some(part_message(part?)),
-            })
-        });
+        let messages = parts.map(|part| Ok(part_message(part?)));
         Ok(Response::new(Box::pin(messages)))
     }
 
@@ -96,26 +92,35 @@ impl pb::store_server::Store for Service {
     }
 }
 
-fn part_message(part: BackupPart) -> pb::backup_response::Part {
-    match part {
+fn part_message(part: BackupPart) -> pb::BackupResponse {
+    use pb::backup_response::Part;
+    let (part, rows) = match part {
         BackupPart::Head { id, revision, rows } => {
-            pb::backup_response::Part::Head(pb::BackupHead {
+            let head = pb::BackupHead {
                 store_id: id.to_string(),
                 revision: revision.0,
                 rows,
-            })
+            };
+            (Part::Head(head), 0)
         }
-        BackupPart::Chunk(bytes) => pb::backup_response::Part::Chunk(bytes),
+        BackupPart::Chunk { bytes, rows } => (Part::Chunk(bytes), rows),
         BackupPart::End {
             revision,
             rows,
             bytes,
             digest,
-        } => pb::backup_response::Part::End(pb::BackupEnd {
-            revision: revision.0,
-            rows,
-            bytes,
-            digest: digest.to_string(),
-        }),
+        } => {
+            let end = pb::BackupEnd {
+                revision: revision.0,
+                rows,
+                bytes,
+                digest: digest.to_string(),
+            };
+            (Part::End(end), rows)
+        }
+    };
+    pb::BackupResponse {
+        part: Some(part),
+        rows,
     }
 }

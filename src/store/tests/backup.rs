@@ -19,7 +19,7 @@ async fn bytes_of(mut backup: BackupStream) -> (Vec<u8>, BackupPart) {
     while let Some(part) = backup.next().await {
         match part.unwrap() {
             BackupPart::Head { .. } => assert!(bytes.is_empty(), "the head comes first"),
-            BackupPart::Chunk(chunk) => {
+            BackupPart::Chunk { bytes: chunk, .. } => {
                 assert!(chunk.len() <= 256 << 10);
                 bytes.extend_from_slice(&chunk);
             }
