@@ -68,6 +68,9 @@ async fn call(
         let mut answer = link.ask(message.clone(), planned.patience).await;
         if answer.is_none() && id.is_some() {
             answer = link.ask(message, Patience::Endless).await;
+            // Only what succeeds is remembered: a refusal says nothing of the one before, which may still be
+            // on its way.
+            answer = answer.filter(|answer| !matches!(answer, Answer::Refused(_)));
         }
         let outcome = match answer {
             Some(answer) => {
