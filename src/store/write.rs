@@ -6,7 +6,9 @@ use super::edit::{Decision, Glance, Seen, as_seen};
 use super::request::Remembered;
 use super::wire::{self, HistoryRow, ImageRow, Outcome, Recorded};
 use super::{Precondition, Stored, schema};
-use crate::domain::{Digest, Image, ImageChange, ImageName, Invalid, Namespace, NamespaceRecord};
+use crate::domain::{
+    Digest, Image, ImageChange, ImageName, Invalid, Namespace, NamespaceRecord, Timestamp,
+};
 use crate::error::{Error, Subject};
 use crate::kv::{Batch, Key, Revision, Rows, Scanned, Versioned};
 
@@ -152,7 +154,7 @@ impl Writes<'_> {
                 let made = NamespaceRecord::new(self.namespace.clone(), seen.now);
                 batch.put(namespace.clone(), wire::encode_namespace(&made)?);
             }
-        } else {
+        } else if !batch.is_empty() {
             batch.frees_space();
         }
         Ok(Decision {
@@ -233,7 +235,7 @@ impl Plan<'_> {
             write.when.check(subject, expected, &self.seen.known)?;
         }
         match &write.act {
-            Act::Put(change) => self.put(write, at, old, change),
+            Act::Put(change) => self.put(write, at, old, change, None),
             Act::Delete { .. } => match old {
                 Some(old) => self.delete(write, at, old),
                 None if allows_missing => {
@@ -267,32 +269,19 @@ impl Plan<'_> {
                     target: wanted.target,
                     labels: wanted.labels,
                 };
-                let created_at = wanted.created_at;
-                self.put_as(write, at, old, &again, |image| {
-                    image.created_at = created_at
-                })
+                self.put(write, at, old, &again, Some(wanted.created_at))
             }
         }
     }
 
+    /// `created_at` is the age of a record that comes back.
     fn put(
         &mut self,
         write: &ImageWrite,
         at: &Place<'_>,
         old: Option<Standing>,
         change: &ImageChange,
-    ) -> Result<Applied, Error> {
-        self.put_as(write, at, old, change, |_| {})
-    }
-
-    /// `made` changes a record that is new.
-    fn put_as(
-        &mut self,
-        write: &ImageWrite,
-        at: &Place<'_>,
-        old: Option<Standing>,
-        change: &ImageChange,
-        made: impl FnOnce(&mut Image),
+        created_at: Option<Timestamp>,
     ) -> Result<Applied, Error> {
         let before = old.as_ref().map(|old| &old.stored.record);
         let record = change.apply(&write.name, before, self.seen.now)?;
@@ -300,8 +289,8 @@ impl Plan<'_> {
             return Err(Error::NotFound(self.subject(write)));
         };
         let created = old.is_none();
-        if created {
-            made(&mut record);
+        if let Some(created_at) = created_at.filter(|_| created) {
+            record.created_at = created_at;
         }
         self.batch.guard(as_seen(at.key.clone(), at.row));
         let Some(old) = old else {
