@@ -1,5 +1,7 @@
 //! The gRPC faces of the store.
 
+#[cfg(test)]
+mod fixture;
 mod layer;
 mod native;
 mod status;

@@ -130,27 +130,10 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
-    use crate::domain::Timestamp;
-    use crate::kv::{Fault, Faulty, Kv, Memory};
+    use crate::kv::{Fault, Faulty, Memory};
     use crate::proto::v1 as pb;
-    use crate::proto::v1::images_client::ImagesClient;
-    use crate::service::native;
-    use crate::store::{Store, StoreId, Surroundings};
-
-    async fn store(kv: Arc<dyn Kv>) -> Store {
-        let surroundings = Surroundings {
-            clock: Arc::new(|| Timestamp::new(1000, 0).unwrap()),
-            new_id: Arc::new(|| StoreId([9; 16])),
-        };
-        Store::on(kv, surroundings).await.unwrap()
-    }
-
-    /// The service behind the layer, called without a network and its timers.
-    macro_rules! client {
-        ($store:expr) => {
-            ImagesClient::new(RequestLayer.layer(native::images($store)))
-        };
-    }
+    use crate::service::fixture::{client, store};
+    use crate::store::Store;
 
     fn put(name: &str) -> pb::PutImageRequest {
         let target = pb::Descriptor {

@@ -120,31 +120,12 @@ mod tests {
 
     use tonic::Code;
     use tonic_types::StatusExt;
-    use tower::Layer;
 
     use super::*;
-    use crate::domain::Timestamp;
-    use crate::kv::{Kv, Memory, Options, Redb};
-    use crate::proto::v1::images_client::ImagesClient;
+    use crate::kv::{Memory, Options, Redb};
     use crate::proto::v1::watch_images_response::Kind;
-    use crate::service::layer::{MAX_UNARY_TIME, RequestLayer};
-    use crate::service::native;
-    use crate::store::{Store, StoreId, Surroundings};
-
-    async fn store(kv: Arc<dyn Kv>) -> Store {
-        let surroundings = Surroundings {
-            clock: Arc::new(|| Timestamp::new(1000, 0).unwrap()),
-            new_id: Arc::new(|| StoreId([9; 16])),
-        };
-        Store::on(kv, surroundings).await.unwrap()
-    }
-
-    /// The service behind the layer, called without a network and its timers.
-    macro_rules! client {
-        ($store:expr) => {
-            ImagesClient::new(RequestLayer.layer(native::images($store)))
-        };
-    }
+    use crate::service::fixture::{client, store};
+    use crate::service::layer::MAX_UNARY_TIME;
 
     fn put(i: usize) -> pb::PutImageRequest {
         let target = pb::Descriptor {
