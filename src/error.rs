@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::{Digest, ImageName, Invalid, Namespace};
+use crate::domain::{Digest, ImageName, Invalid, LeaseId, Namespace};
 use crate::kv::{CommitError, CompactError, OpenError, ReadError, Revision};
 
 /// Why a call failed. Only [`Error::OutcomeUnknown`] leaves open whether something was written; after
@@ -36,6 +36,13 @@ pub enum Error {
     /// A namespace that still holds something cannot go unless forced.
     #[error("{namespace} still holds {images} images; remove them first, or force it")]
     NotEmpty { namespace: Namespace, images: u64 },
+    /// A lease holds no more than so much.
+    #[error("{lease} cannot hold more: a lease holds at most {limit} {what}; make another one")]
+    LeaseFull {
+        lease: Subject,
+        what: &'static str,
+        limit: u32,
+    },
     /// A revision of another store, or of a future that was undone by a restore.
     #[error("revision {asked} is not of this store, which is at {newest}")]
     UnknownRevision { asked: Revision, newest: Revision },
@@ -44,8 +51,8 @@ pub enum Error {
     Compacted { oldest: Revision },
     /// What a name was then is not kept any more.
     #[error(
-        "{subject}: what it was at revision {asked} is no longer kept; the oldest generation that \
-         is kept was made at revision {oldest}"
+        "{subject}: what it was at revision {asked} is no longer kept; what it was since revision \
+         {oldest} is"
     )]
     HistoryTrimmed {
         subject: Subject,
@@ -80,7 +87,7 @@ pub enum Error {
     DiskFull { free: u64, least: u64 },
     /// No space was given back, and the file is as it was.
     #[error("{0}")]
-    NotCompacted(CompactError),
+    NotCompacted(#[source] CompactError),
     /// The storage refuses writes until it is opened again.
     #[error("writes have stopped: {0}")]
     Stopped(Arc<str>),
@@ -117,6 +124,7 @@ pub enum Subject {
     Namespace(Namespace),
     /// A generation of an image in history; without a revision, the newest.
     Generation(Namespace, ImageName, Option<Revision>),
+    Lease(Namespace, LeaseId),
 }
 
 impl Error {
@@ -132,6 +140,7 @@ impl Subject {
             Self::Image(..) => "image",
             Self::Namespace(_) => "namespace",
             Self::Generation(..) => "generation",
+            Self::Lease(..) => "lease",
         }
     }
 
@@ -139,6 +148,7 @@ impl Subject {
         match self {
             Self::Image(_, name) | Self::Generation(_, name, _) => name.as_str(),
             Self::Namespace(name) => name.as_str(),
+            Self::Lease(_, id) => id.as_str(),
         }
     }
 
@@ -146,7 +156,8 @@ impl Subject {
         match self {
             Self::Image(namespace, _)
             | Self::Namespace(namespace)
-            | Self::Generation(namespace, ..) => namespace,
+            | Self::Generation(namespace, ..)
+            | Self::Lease(namespace, _) => namespace,
         }
     }
 }
@@ -156,6 +167,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Image(namespace, name) => write!(f, "image {name} in namespace {namespace}"),
             Self::Namespace(name) => write!(f, "namespace {name}"),
+            Self::Lease(namespace, id) => write!(f, "lease {id} in namespace {namespace}"),
             Self::Generation(namespace, name, Some(made)) => {
                 write!(
                     f,
@@ -206,5 +218,19 @@ impl From<CommitError> for Error {
             CommitError::Closed => Self::Closed,
             CommitError::OutcomeUnknown(why) => Self::OutcomeUnknown(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn why_nothing_was_compacted_is_the_cause() {
+        let error = Error::from(CompactError::Overtaken { limit: 7 });
+        let cause = error.source().and_then(|cause| cause.downcast_ref());
+        assert!(matches!(cause, Some(CompactError::Overtaken { limit: 7 })));
     }
 }

@@ -80,7 +80,16 @@ impl Client {
         match work {
             Work::Get => self.get(record).await,
             Work::ByDigest => self.find_by_digest(record).await,
-            Work::ByName => self.find_by_name(record).await,
+            Work::ByName => {
+                let filter = format!("name=={}", record.name());
+                self.find(record.namespace(), filter).await
+            }
+            Work::ByRepository => {
+                // Quoted as Go's clients do.
+                let repository = record.repository().replace('.', r"\.");
+                let filter = format!("name~=^{repository}:");
+                self.find(record.namespace(), filter).await
+            }
             Work::Stream => {
                 let rows = self.stream("listed").await?;
                 expect_rows(rows, LISTED)
@@ -181,13 +190,9 @@ impl Client {
 
     async fn find_by_digest(&mut self, record: Record) -> Result<(), Status> {
         let namespace = record.namespace();
-        if self.scans_for_digests() {
-            let filters = vec![format!("target.digest=={}", record.digest())];
-            let request = containerd::ListImagesRequest { filters };
-            let answer: Rows = self
-                .unary(containerd::LIST, Some(namespace), request)
-                .await?;
-            return expect_rows(answer.rows.len() as u64, 1);
+        if self.peer == Peer::Containerd {
+            let filter = format!("target.digest=={}", record.digest());
+            return self.find(namespace, filter).await;
         }
         let request = v1::ListImagesRequest {
             namespace: namespace.into(),
@@ -198,10 +203,19 @@ impl Client {
         expect_rows(page.rows.len() as u64, 1)
     }
 
-    async fn find_by_name(&mut self, record: Record) -> Result<(), Status> {
+    /// Finds the one record that a filter matches.
+    async fn find(&mut self, namespace: &'static str, filter: String) -> Result<(), Status> {
+        let filters = vec![filter];
+        if self.peer == Peer::Containerd {
+            let request = containerd::ListImagesRequest { filters };
+            let answer: Rows = self
+                .unary(containerd::LIST, Some(namespace), request)
+                .await?;
+            return expect_rows(answer.rows.len() as u64, 1);
+        }
         let request = v1::ListImagesRequest {
-            namespace: record.namespace().into(),
-            filters: vec![format!("name=={}", record.name())],
+            namespace: namespace.into(),
+            filters,
             ..Default::default()
         };
         let page = self.list(request).await?;

@@ -51,10 +51,10 @@ pub struct Weight {
     pub disk: u64,
 }
 
-struct Contestant {
-    peer: Peer,
-    loaded: Loaded,
-    server: Server,
+pub struct Contestant {
+    pub peer: Peer,
+    pub loaded: Loaded,
+    pub server: Server,
 }
 
 /// All that came out of it.
@@ -86,7 +86,7 @@ pub async fn run(
         let started = match peer {
             Peer::Imagestore => imagestore(place, records).await,
             Peer::Null => null(place, records).await,
-            Peer::Containerd => match containerd(place, records).await {
+            Peer::Containerd => match containerd(place, "containerd", records).await {
                 Ok((contestant, weight)) => {
                     contest.containerd = Some(weight);
                     Ok(contestant)
@@ -117,7 +117,7 @@ pub async fn run(
     Ok(contest)
 }
 
-async fn race(
+pub async fn race(
     field: &[Contestant],
     work: Work,
     in_flight: usize,
@@ -204,8 +204,12 @@ async fn etcd(place: &Place, records: u64) -> Result<Contestant, Failure> {
 
 /// Loads containerd in memory where there is room, for on disk it takes a sync a record, and
 /// moves it to the disk then.
-async fn containerd(place: &Place, records: u64) -> Result<(Contestant, Weight), Failure> {
-    let root = place.root("containerd");
+pub async fn containerd(
+    place: &Place,
+    name: &str,
+    records: u64,
+) -> Result<(Contestant, Weight), Failure> {
+    let root = place.root(name);
     let mut empty = Server::containerd(place, root.clone())?;
     let (_, memory_empty) = at_rest(&mut empty).await?;
     empty.stop().await?;

@@ -29,6 +29,8 @@ pub enum Work {
     Get,
     ByDigest,
     ByName,
+    /// All tags of a repository, as clients of containerd look for them.
+    ByRepository,
     Stream,
     Pages,
     Put,
@@ -41,6 +43,7 @@ impl Work {
             Work::Get => "Get",
             Work::ByDigest => "lookup by digest",
             Work::ByName => "List, filter `name==`",
+            Work::ByRepository => "List, filter `name~=^repository:`",
             Work::Stream => "List of 10,000 (Stream)",
             Work::Pages => "List of 10,000 (pages of 1,000)",
             Work::Put => "durable Put, new name",
@@ -54,7 +57,7 @@ impl Work {
             Peer::Imagestore => true,
             Peer::Null => self == Work::Get,
             Peer::Containerd => true,
-            Peer::Etcd => !matches!(self, Work::ByDigest | Work::ByName),
+            Peer::Etcd => !matches!(self, Work::ByDigest | Work::ByName | Work::ByRepository),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Loaded {
     pub client: Client,
     /// Records 0 to here exist.
     pub records: u64,
+    /// Those that are looked up by digest or by a filter: 0 to here.
+    pub looked_up: u64,
     /// The number of the next new record.
     pub fresh: Arc<AtomicU64>,
 }
@@ -58,9 +60,16 @@ impl Loaded {
     /// Another connection to a server that holds the records already.
     pub fn known(client: Client, records: u64) -> Self {
         let fresh = Arc::new(AtomicU64::new(records));
+        // A peer that scans for a digest scans a namespace of 10,000.
+        let looked_up = if client.scans_for_digests() {
+            LISTED
+        } else {
+            records
+        };
         Self {
             client,
             records,
+            looked_up,
             fresh,
         }
     }
@@ -78,8 +87,7 @@ impl Loaded {
             let mut client = self.client.clone();
             let fresh = Arc::clone(&self.fresh);
             let records = match work {
-                // A peer that scans for a digest scans a namespace of 10,000.
-                Work::ByDigest if client.scans_for_digests() => LISTED,
+                Work::ByDigest | Work::ByName | Work::ByRepository => self.looked_up,
                 _ => self.records,
             };
             tokio::spawn(async move {

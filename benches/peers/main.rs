@@ -2,6 +2,7 @@
 //! by the same client. It reports; it fails only when it cannot run.
 
 mod client;
+mod containerd;
 mod contest;
 mod lineup;
 mod load;
@@ -74,11 +75,12 @@ enum Part {
     Overwrite,
     Scale,
     Watch,
+    Containerd,
 }
 
 impl Part {
     /// Readers first: what they read must be what was loaded.
-    const ALL: [Part; 8] = [
+    const ALL: [Part; 9] = [
         Part::Get,
         Part::Digest,
         Part::Stream,
@@ -87,6 +89,7 @@ impl Part {
         Part::Overwrite,
         Part::Scale,
         Part::Watch,
+        Part::Containerd,
     ];
 
     fn work(self) -> Option<Work> {
@@ -97,7 +100,7 @@ impl Part {
             Part::List => Some(Work::Pages),
             Part::Put => Some(Work::Put),
             Part::Overwrite => Some(Work::Overwrite),
-            Part::Scale | Part::Watch => None,
+            Part::Scale | Part::Watch | Part::Containerd => None,
         }
     }
 }
@@ -166,6 +169,12 @@ async fn run(options: &Options) -> Result<(), Failure> {
         println!("{done}\n");
         if done.lost > 0 {
             return Err(format!("{} changes were lost", done.lost).into());
+        }
+    }
+    if parts.contains(&Part::Containerd) {
+        for records in containerd::sizes(options.records.min(PEER_RECORDS)) {
+            let done = containerd::run(&place, records, time).await?;
+            println!("{done}\n");
         }
     }
 

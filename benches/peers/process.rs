@@ -175,6 +175,12 @@ impl Server {
         Ok(self.first_answer().await?.0)
     }
 
+    /// A connection that speaks as to another peer.
+    pub async fn client_as(&mut self, peer: Peer) -> Result<Client, Failure> {
+        self.first_answer().await?;
+        Ok(Client::connect(peer, self.socket.clone()).await?)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

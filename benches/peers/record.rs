@@ -21,8 +21,13 @@ impl Record {
     /// A name of 46 bytes. Names are unique below 10^8 and do not come in the order of the
     /// numbers, as names of real images would not.
     pub fn name(self) -> String {
+        format!("{}:1.36.1-bookworm", self.repository())
+    }
+
+    /// The name up to the tag; no two records have the same.
+    pub fn repository(self) -> String {
         let scattered = self.0 * 61_803_399 % 100_000_000;
-        format!("docker.io/library/app-{scattered:08}:1.36.1-bookworm")
+        format!("docker.io/library/app-{scattered:08}")
     }
 
     pub fn digest(self) -> String {

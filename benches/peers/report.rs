@@ -260,7 +260,7 @@ fn verdict(title: &str, measured: Option<String>, bar: String, met: bool) -> Str
 }
 
 /// How many times as much imagestore does in a second.
-fn ratio(row: &Row, peer: Peer) -> Option<f64> {
+pub fn ratio(row: &Row, peer: Peer) -> Option<f64> {
     Some(row.of(Peer::Imagestore)?.per_second / row.of(peer)?.per_second)
 }
 
@@ -269,16 +269,16 @@ fn slowdown(pair: &Pair) -> Option<f64> {
     Some(f64::from(pair.large?.p50) / f64::from(pair.base?.p50))
 }
 
-fn line(cells: &[String]) -> String {
+pub fn line(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
 /// The line below a head: names to the left, numbers to the right.
-fn rule(columns: usize) -> String {
+pub fn rule(columns: usize) -> String {
     "|---".to_owned() + &"|--:".repeat(columns - 1) + "|"
 }
 
-fn round(round: &Round) -> String {
+pub fn round(round: &Round) -> String {
     let ms = |micros: u32| significant(f64::from(micros) / 1e3);
     format!(
         "{}/s, {}, {}",
@@ -288,7 +288,7 @@ fn round(round: &Round) -> String {
     )
 }
 
-fn times(ratio: f64) -> String {
+pub fn times(ratio: f64) -> String {
     format!("{} x", significant(ratio))
 }
 
@@ -314,7 +314,7 @@ fn significant(number: f64) -> String {
     }
 }
 
-fn thousands(number: f64) -> String {
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

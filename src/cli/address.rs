@@ -25,6 +25,22 @@ pub enum ParseAddressError {
     NoAddress,
 }
 
+impl Address {
+    /// Where a containerd is: an address or, as its own tools take it, any path.
+    pub fn of_containerd(text: &str) -> Result<Self, ParseAddressError> {
+        match text.parse() {
+            Err(ParseAddressError::RelativePath) => {
+                let path = text.strip_prefix("unix:").unwrap_or(text);
+                Ok(Self::Unix(path.strip_prefix("//").unwrap_or(path).into()))
+            }
+            Err(ParseAddressError::NoAddress) if !text.is_empty() && !text.contains("://") => {
+                Ok(Self::Unix(text.into()))
+            }
+            parsed => parsed,
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = ParseAddressError;
 
@@ -81,6 +97,25 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_containerd_may_be_named_by_any_path() {
+        for (text, address) in [
+            ("/run/s", "unix:///run/s"),
+            ("unix:///run/s", "unix:///run/s"),
+            ("s", "unix://s"),
+            ("./a b/../s:1", "unix://./a b/../s:1"),
+            ("unix://s", "unix://s"),
+            ("unix:a/s", "unix://a/s"),
+            ("localhost:7870", "tcp://localhost:7870"),
+        ] {
+            let found = Address::of_containerd(text).unwrap();
+            assert_eq!(found.to_string(), address);
+        }
+        for text in ["", "https://a:1", "ftp://a:1"] {
+            assert!(Address::of_containerd(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_address_may_be_written_in_each_common_way() {

@@ -83,8 +83,19 @@ impl Common {
         self.namespace == ALL_NAMESPACES
     }
 
+    /// The namespace, for a command that is about names of one.
+    pub fn one_namespace(&self) -> Result<&str, Failure> {
+        match self.all_namespaces() {
+            false => Ok(&self.namespace),
+            true => Err(Failure::usage(
+                "--namespace - means all namespaces, and this is about one",
+            )
+            .next("Say which with -n")),
+        }
+    }
+
     /// Connects to the address that was given, or else to the first default one that answers.
-    async fn channel(&self) -> Result<Channel, Failure> {
+    pub async fn channel(&self) -> Result<Channel, Failure> {
         let candidates = match &self.address {
             Some(address) => vec![address.clone()],
             None => server::default_addresses()
@@ -112,7 +123,7 @@ impl Common {
 }
 
 /// Connects, or says why not.
-async fn dial(address: &Address) -> Result<Channel, String> {
+pub async fn dial(address: &Address) -> Result<Channel, String> {
     let connected = match address {
         Address::Unix(path) => {
             // The connector knows the way; the URI only gives HTTP/2 an authority that it accepts.

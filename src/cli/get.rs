@@ -26,7 +26,7 @@ pub struct Get {
 impl Get {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let request = GetImageRequest {
-            namespace: common.namespace.clone(),
+            namespace: common.one_namespace()?.to_owned(),
             name: self.name.clone(),
             at_revision: self.at.unwrap_or_default(),
         };

@@ -56,9 +56,10 @@ const PAGE_SIZE: u32 = 1000;
 
 impl History {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        let namespace = common.one_namespace()?;
         let mut client = common.images().await?;
         let most = self.limit.unwrap_or(u32::MAX);
-        let generations = generations(&mut client, &common.namespace, &self.name, most).await?;
+        let generations = generations(&mut client, namespace, &self.name, most).await?;
         match common.output {
             Output::Table => output::text(&table(&generations, self.no_trunc, now()).to_string()),
             Output::Json | Output::Ndjson => {
@@ -73,7 +74,7 @@ impl History {
 }
 
 /// The newest generations of a name, at most so many.
-pub async fn generations(
+async fn generations(
     client: &mut ImagesClient<Channel>,
     namespace: &str,
     name: &str,

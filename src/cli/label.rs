@@ -26,7 +26,7 @@ pub struct Label {
 
 impl Label {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
-        let request = self.request(common.namespace.clone());
+        let request = self.request(common.one_namespace()?.to_owned());
         let answer = common.images().await?.put(request).await?;
         put::show(common.output, answer.into_inner(), false)
     }

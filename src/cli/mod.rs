@@ -2,9 +2,11 @@
 
 mod address;
 mod backup;
+mod bolt;
 mod compact;
 mod completions;
 mod connect;
+mod containerd;
 mod count;
 mod export;
 mod failure;
@@ -28,6 +30,7 @@ mod select;
 mod serve;
 mod status;
 mod table;
+mod tally;
 mod verify;
 mod watch;
 

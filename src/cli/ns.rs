@@ -18,8 +18,9 @@ use super::pair::{Pair, to_map};
 use super::put::verb;
 use super::record::{rfc3339, timestamp};
 use super::retry::RequestId;
+use super::rm;
 use super::table::{Block, Table, printable};
-use crate::domain::Timestamp;
+use crate::domain::{HistoryLimit, Timestamp};
 use crate::proto::v1::namespaces_client::NamespacesClient;
 use crate::proto::v1::{
     DeleteNamespaceRequest, GetNamespaceRequest, ListNamespacesRequest, Namespace,
@@ -81,7 +82,7 @@ struct Put {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
     Default,
-    Generations(u32),
+    Generations(HistoryLimit),
 }
 
 /// Remove a namespace that holds nothing
@@ -92,6 +93,9 @@ struct Rm {
     /// Remove it with all that it holds
     #[arg(long)]
     force: bool,
+    /// Say what would be removed, and write nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     request_id: RequestId,
 }
@@ -263,7 +267,7 @@ impl Put {
                 labels: to_map(self.labels),
                 history_limit: match self.history {
                     None | Some(Kept::Default) => None,
-                    Some(Kept::Generations(limit)) => Some(limit),
+                    Some(Kept::Generations(limit)) => Some(limit.get()),
                 },
                 ..Namespace::default()
             }),
@@ -313,6 +317,7 @@ impl Rm {
         let request = DeleteNamespaceRequest {
             name: self.name,
             force: self.force,
+            validate_only: self.dry_run,
             request_id: self.request_id.text(),
             ..DeleteNamespaceRequest::default()
         };
@@ -321,8 +326,9 @@ impl Rm {
         let namespace = answer.into_inner().namespace.unwrap_or_default();
         match common.output {
             Output::Table => output::text(&format!(
-                "{} removed, with {} images\n",
+                "{} {}, with {} images\n",
                 printable(&namespace.name),
+                rm::verb(self.dry_run),
                 namespace.images
             )),
             Output::Json | Output::Ndjson => {
@@ -348,10 +354,13 @@ impl FromStr for Kept {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "default" => Ok(Self::Default),
-            number => number
-                .parse()
-                .map(Self::Generations)
-                .map_err(|_| "write a number, or `default`"),
+            number => {
+                let limit = number.parse::<u32>().ok();
+                let limit = limit.and_then(|limit| HistoryLimit::try_from(limit).ok());
+                limit
+                    .map(Self::Generations)
+                    .ok_or("write a number up to 1000, or `default`")
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ impl Put {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let dry_run = self.dry_run;
         let create_only = self.create_only;
-        let request = self.request(common.namespace.clone());
+        let request = self.request(common.one_namespace()?.to_owned());
         let answer = common.images().await?.put(request).await;
         let answer = answer.map_err(|status| match create_only {
             true if status.code() == tonic::Code::AlreadyExists => Failure::from(status)

@@ -22,13 +22,16 @@ pub struct Rm {
     /// Only if the record points to this digest; with one NAME
     #[arg(long, value_name = "DIGEST")]
     if_target: Option<String>,
+    /// Say what would be removed, and write nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     request_id: RequestId,
 }
 
-/// Tells what was removed, as it happens.
+/// Tells what was removed, as it happens, or would be.
 enum Removed {
-    Names(Stdout),
+    Names { stdout: Stdout, verb: &'static str },
     Values(Values),
 }
 
@@ -42,19 +45,23 @@ impl Rm {
             )
             .next("Give one NAME with them"));
         }
+        let namespace = common.one_namespace()?;
         let mut removed = match common.output {
-            Output::Table => Removed::Names(Stdout::open()),
+            Output::Table => Removed::Names {
+                stdout: Stdout::open(),
+                verb: verb(self.dry_run),
+            },
             Output::Json | Output::Ndjson => Removed::Values(Values::new(common.output)),
         };
         let mut client = common.images().await?;
         let mut missed: Option<Exit> = None;
         for name in self.names {
             let request = DeleteImageRequest {
-                namespace: common.namespace.clone(),
+                namespace: namespace.to_owned(),
                 name,
                 if_etag: self.if_etag.clone().unwrap_or_default(),
                 if_target: self.if_target.clone().unwrap_or_default(),
-                validate_only: false,
+                validate_only: self.dry_run,
                 request_id: self.request_id.text(),
             };
             match client.delete(request).await {
@@ -76,6 +83,14 @@ impl Rm {
     }
 }
 
+/// What a removal did, in words.
+pub fn verb(dry_run: bool) -> &'static str {
+    match dry_run {
+        false => "removed",
+        true => "would be removed",
+    }
+}
+
 /// Of several failures, a missing name is the least.
 fn worse(so_far: Option<Exit>, exit: Exit) -> Exit {
     match so_far {
@@ -87,8 +102,8 @@ fn worse(so_far: Option<Exit>, exit: Exit) -> Exit {
 impl Removed {
     fn push(&mut self, image: Image) -> Result<(), Failure> {
         match self {
-            Self::Names(stdout) => {
-                stdout.line(&format!("{} removed", printable(&image.name)))?;
+            Self::Names { stdout, verb } => {
+                stdout.line(&format!("{} {verb}", printable(&image.name)))?;
                 stdout.flush()
             }
             Self::Values(values) => {
@@ -100,7 +115,7 @@ impl Removed {
 
     fn end(self) -> Result<(), Failure> {
         match self {
-            Self::Names(mut stdout) => stdout.flush(),
+            Self::Names { mut stdout, .. } => stdout.flush(),
             Self::Values(values) => values.end(),
         }
     }

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use super::connect::Common;
 use super::failure::Failure;
-use super::history::{generations, see_history};
+use super::history::see_history;
 use super::output::{self, Output};
 use super::record::ImageRecord;
 use super::retry::RequestId;
@@ -53,11 +53,12 @@ struct Outcome {
 
 impl Rollback {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        let namespace = common.one_namespace()?;
         let dry_run = self.dry_run;
         let name = self.name.clone();
         let mut client = common.images().await?;
         let answer = client
-            .rollback(self.request(common.namespace.clone()))
+            .rollback(self.request(namespace.to_owned()))
             .await
             .map_err(|status| failure(status, common, &name))?
             .into_inner();
@@ -99,8 +100,8 @@ fn failure(status: Status, common: &Common, name: &str) -> Failure {
     }
 }
 
-/// The generation that a rollback ended, or would end. Another write may be quicker than the
-/// question, so it is looked for by the revision that ended it.
+/// What a rollback replaced, or would replace. Another write may be quicker than the question, so it is
+/// asked for at the revision just before the rollback's own; one that was not made has none.
 async fn previous(
     client: &mut ImagesClient<Channel>,
     common: &Common,
@@ -108,19 +109,12 @@ async fn previous(
     answer: &RollbackImageResponse,
 ) -> Result<Option<Image>, Status> {
     let made = answer.image.as_ref().map_or(0, |image| image.revision);
-    if made == 0 {
-        let current = GetImageRequest {
-            namespace: common.namespace.clone(),
-            name: name.to_owned(),
-            at_revision: 0,
-        };
-        return Ok(client.get(current).await?.into_inner().image);
-    }
-    let all = generations(client, &common.namespace, name, u32::MAX).await?;
-    let ended = all
-        .into_iter()
-        .find(|generation| generation.ended_revision == made);
-    Ok(ended.and_then(|generation| generation.image))
+    let before = GetImageRequest {
+        namespace: common.namespace.clone(),
+        name: name.to_owned(),
+        at_revision: made.saturating_sub(1),
+    };
+    Ok(client.get(before).await?.into_inner().image)
 }
 
 // === impl Outcome ===

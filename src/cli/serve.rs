@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, with_causes};
 use crate::server::{self, Config, Listen, ServeError};
+use crate::service::{Options, TransferLabels};
 
 /// Run the server, until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,18 @@ pub struct Serve {
     /// directory and tcp://127.0.0.1:7870]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<Listen>,
+    /// The labels of an image that `ctr images tag` of containerd 2 makes of another: the other's, or
+    /// none, as containerd does it
+    #[arg(long, value_name = "LABELS", value_enum, default_value_t)]
+    transfer_labels: Labels,
+}
+
+/// What becomes of labels where nobody says.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Labels {
+    #[default]
+    Keep,
+    Drop,
 }
 
 /// What is logged where `RUST_LOG` does not say.
@@ -36,6 +49,13 @@ impl Serve {
         let config = Config {
             root: self.root,
             listen: self.listen,
+            options: Options {
+                transfer_labels: match self.transfer_labels {
+                    Labels::Keep => TransferLabels::Keep,
+                    Labels::Drop => TransferLabels::Drop,
+                },
+                ..Options::default()
+            },
         };
         server::serve(config).await.map_err(|why| match why {
             // Says itself what to do about its cause.

@@ -16,8 +16,32 @@ pub enum ImageChange {
         target: Descriptor,
         labels: Labels,
     },
+    /// [`Self::Replace`], but where the record is there its target is changed as by
+    /// [`ImageEdit::Retarget`].
+    Renew {
+        target: Descriptor,
+        labels: Labels,
+    },
     /// In order. Without [`ImageEdit::Target`] the record must be there.
     Edit(Vec<ImageEdit>),
+}
+
+/// What a write says of its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dating {
+    /// `updated_at` moves with a change only, to the time of the write, and never back: a record that is
+    /// dated ahead of the clock stays so.
+    #[default]
+    Changes,
+    /// Containerd's: every write counts, also one that leaves all as it is, and `updated_at` is the time
+    /// given here, or that of the write, also where that takes it back. A new record is created at that
+    /// time too.
+    Writes(Option<Timestamp>),
+    /// Both as they were elsewhere.
+    Kept {
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    },
 }
 
 /// One part of an image record, as it shall be; `None` removes a key.
@@ -25,6 +49,9 @@ pub enum ImageChange {
 #[allow(clippy::large_enum_variant, reason = "a request has a few")]
 pub enum ImageEdit {
     Target(Descriptor),
+    /// A target from who knows only media type, digest, size and annotations: while the first three stay
+    /// as they are, so does what else the target has. Does not make a record.
+    Retarget(Descriptor),
     Annotations(Annotations),
     Annotation(String, Option<String>),
     Labels(Labels),
@@ -51,6 +78,8 @@ pub enum NamespaceChange {
     },
     /// In order; the namespace must be there.
     Edit(Vec<NamespaceEdit>),
+    /// In order; a namespace that is not there is made first.
+    Upsert(Vec<NamespaceEdit>),
 }
 
 /// One part of a namespace's record, as it shall be; `None` removes a label, or goes back to the
@@ -74,34 +103,44 @@ pub enum NamespacePath {
 // === impl ImageChange ===
 
 impl ImageChange {
-    /// The record after the change; `None` where the change edits a record that is not there.
-    ///
-    /// `created_at` is kept. `updated_at` is `now`, but never before it was; a change that leaves
-    /// everything as it is leaves `updated_at` too.
+    /// The record after the change, dated by a write of `now`; `None` where the change edits a record that
+    /// is not there.
     pub fn apply(
         &self,
         name: &ImageName,
         old: Option<&Image>,
+        dating: Dating,
         now: Timestamp,
     ) -> Result<Option<Image>, Invalid> {
         let Some((target, labels)) = self.contents(old)? else {
             return Ok(None);
         };
-        if let Some(old) = old.filter(|old| old.target == target && old.labels == labels) {
-            return Ok(Some(old.clone()));
-        }
+        let changes = old.is_none_or(|old| old.target != target || old.labels != labels);
+        let before = old.map(|old| (old.created_at, old.updated_at));
+        let (created_at, updated_at) = dating.times(before, changes, now);
         Ok(Some(Image {
             name: name.clone(),
             target,
             labels,
-            created_at: old.map_or(now, |old| old.created_at),
-            updated_at: old.map_or(now, |old| now.max(old.updated_at)),
+            created_at,
+            updated_at,
         }))
     }
 
     fn contents(&self, old: Option<&Image>) -> Result<Option<(Descriptor, Labels)>, Invalid> {
         let edits = match self {
             Self::Replace { target, labels } => return Ok(Some((target.clone(), labels.clone()))),
+            Self::Renew { target, labels } => {
+                let target = match old {
+                    Some(old) if old.target.is_same_content(target) => old
+                        .target
+                        .clone()
+                        .with_annotations(target.annotations().clone())
+                        .map_err(|e| e.within("image.target"))?,
+                    Some(_) | None => target.clone(),
+                };
+                return Ok(Some((target, labels.clone())));
+            }
             Self::Edit(edits) => edits,
         };
         let mut target = old.map(|old| old.target.clone());
@@ -122,6 +161,12 @@ impl ImageChange {
                     target = new.clone();
                     annotations = target.annotations().clone();
                 }
+                ImageEdit::Retarget(new) => {
+                    annotations = new.annotations().clone();
+                    if !target.is_same_content(new) {
+                        target = new.clone();
+                    }
+                }
                 ImageEdit::Annotations(new) => annotations = new.clone(),
                 ImageEdit::Annotation(key, Some(value)) => {
                     annotations.insert(key.clone(), value.clone());
@@ -141,6 +186,46 @@ impl ImageChange {
             target.map_err(|e| e.within("image.target"))?,
             labels,
         )))
+    }
+}
+
+// === impl Dating ===
+
+impl Dating {
+    /// Whether a write that leaves the record as it is still counts as one.
+    pub fn is_always_written(self) -> bool {
+        match self {
+            Self::Writes(_) => true,
+            Self::Changes | Self::Kept { .. } => false,
+        }
+    }
+
+    /// When the record was created and updated, given what it had before, and whether the write changes
+    /// anything else.
+    fn times(
+        self,
+        before: Option<(Timestamp, Timestamp)>,
+        changes: bool,
+        now: Timestamp,
+    ) -> (Timestamp, Timestamp) {
+        match (self, before) {
+            (
+                Self::Kept {
+                    created_at,
+                    updated_at,
+                },
+                _,
+            ) => (created_at, updated_at),
+            (Self::Writes(at), before) => {
+                let at = at.unwrap_or(now);
+                (before.map_or(at, |(created_at, _)| created_at), at)
+            }
+            (Self::Changes, None) => (now, now),
+            (Self::Changes, Some((created_at, updated_at))) if changes => {
+                (created_at, now.max(updated_at))
+            }
+            (Self::Changes, Some(before)) => before,
+        }
     }
 }
 
@@ -196,6 +281,7 @@ impl NamespaceChange {
         &self,
         name: &Namespace,
         old: Option<&NamespaceRecord>,
+        dating: Dating,
         now: Timestamp,
     ) -> Result<Option<NamespaceRecord>, Invalid> {
         let mut labels = old.map(|old| old.labels.clone()).unwrap_or_default();
@@ -212,7 +298,7 @@ impl NamespaceChange {
                 history_limit = *limit;
             }
             (Self::Edit(_), None) => return Ok(None),
-            (Self::Edit(edits), Some(_)) => {
+            (Self::Edit(edits), Some(_)) | (Self::Upsert(edits), _) => {
                 for edit in edits {
                     match edit {
                         NamespaceEdit::Labels(new) => labels = new.clone(),
@@ -225,15 +311,17 @@ impl NamespaceChange {
                 }
             }
         }
-        let mut record = old
-            .cloned()
-            .unwrap_or_else(|| NamespaceRecord::new(name.clone(), now));
-        if record.labels != labels || record.history_limit != history_limit {
-            record.labels = labels;
-            record.history_limit = history_limit;
-            record.updated_at = now.max(record.updated_at);
-        }
-        Ok(Some(record))
+        let changes =
+            old.is_none_or(|old| old.labels != labels || old.history_limit != history_limit);
+        let before = old.map(|old| (old.created_at, old.updated_at));
+        let (created_at, updated_at) = dating.times(before, changes, now);
+        Ok(Some(NamespaceRecord {
+            name: name.clone(),
+            labels,
+            history_limit,
+            created_at,
+            updated_at,
+        }))
     }
 }
 
@@ -297,7 +385,7 @@ mod tests {
     fn edited(edits: Vec<ImageEdit>) -> Image {
         let old = stored();
         ImageChange::Edit(edits)
-            .apply(&old.name, Some(&old), at(200))
+            .apply(&old.name, Some(&old), Dating::Changes, at(200))
             .unwrap()
             .unwrap()
     }
@@ -310,7 +398,7 @@ mod tests {
             labels: Labels::default(),
         };
         let new = change
-            .apply(&old.name, Some(&old), at(200))
+            .apply(&old.name, Some(&old), Dating::Changes, at(200))
             .unwrap()
             .unwrap();
         assert_eq!((new.created_at, new.updated_at), (at(100), at(200)));
@@ -325,7 +413,7 @@ mod tests {
             labels: Labels::default(),
         };
         let new = change
-            .apply(&old.name, Some(&old), at(50))
+            .apply(&old.name, Some(&old), Dating::Changes, at(50))
             .unwrap()
             .unwrap();
         assert_eq!(new.updated_at, at(100));
@@ -339,7 +427,8 @@ mod tests {
             labels: old.labels.clone(),
         };
         assert_eq!(
-            same.apply(&old.name, Some(&old), at(200)).unwrap(),
+            same.apply(&old.name, Some(&old), Dating::Changes, at(200))
+                .unwrap(),
             Some(old.clone())
         );
         let set_again = vec![ImageEdit::Label("a".into(), Some("1".into()))];
@@ -375,10 +464,145 @@ mod tests {
         let name: ImageName = "n".parse().unwrap();
         let label = ImageEdit::Label("a".into(), Some("1".into()));
         let labels_only = ImageChange::Edit(vec![label.clone()]);
-        assert_eq!(labels_only.apply(&name, None, at(1)).unwrap(), None);
+        assert_eq!(
+            labels_only
+                .apply(&name, None, Dating::Changes, at(1))
+                .unwrap(),
+            None
+        );
         let both = ImageChange::Edit(vec![label, ImageEdit::Target(target("one"))]);
-        let made = both.apply(&name, None, at(1)).unwrap().unwrap();
+        let made = both
+            .apply(&name, None, Dating::Changes, at(1))
+            .unwrap()
+            .unwrap();
         assert_eq!((made.labels.get("a"), made.created_at), (Some("1"), at(1)));
+    }
+
+    /// A target with everything that containerd does not know.
+    fn whole_target() -> Descriptor {
+        target("one")
+            .with_urls(vec!["https://example.org/one".into()])
+            .unwrap()
+            .with_platform(Some(
+                crate::domain::Platform::new("arm64".into(), "linux".into()).unwrap(),
+            ))
+            .with_artifact_type(Some("a/chart".parse().unwrap()))
+            .with_annotations(Annotations::from([("k".into(), "v".into())]))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_retarget_to_the_same_content_keeps_what_containerd_does_not_know() {
+        let old = Image {
+            target: whole_target(),
+            ..stored()
+        };
+        let retarget = |new: Descriptor| {
+            ImageChange::Edit(vec![ImageEdit::Retarget(new)])
+                .apply(&old.name, Some(&old), Dating::Changes, at(200))
+                .unwrap()
+                .unwrap()
+        };
+        let annotations = Annotations::from([("l".into(), "w".into())]);
+        let same = target("one").with_annotations(annotations.clone()).unwrap();
+        let kept = whole_target().with_annotations(annotations).unwrap();
+        assert_eq!(retarget(same).target, kept);
+        let other_size = Descriptor::new(
+            "a/b".parse().unwrap(),
+            *target("one").digest(),
+            Size::try_from(8u64).unwrap(),
+        );
+        let other_type = Descriptor::new(
+            "a/c".parse().unwrap(),
+            *target("one").digest(),
+            target("one").size(),
+        );
+        for other in [target("two"), other_size, other_type] {
+            assert_eq!(retarget(other.clone()).target, other);
+        }
+    }
+
+    #[test]
+    fn a_record_is_renewed_as_by_a_retarget_and_made_where_it_is_not_there() {
+        let old = Image {
+            target: whole_target(),
+            ..stored()
+        };
+        let new_labels = labels(&[("a", "1")]);
+        let renewed = |old: Option<&Image>, target: Descriptor| {
+            let labels = new_labels.clone();
+            let change = ImageChange::Renew { target, labels };
+            let new = change.apply(&stored().name, old, Dating::Changes, at(200));
+            let new = new.unwrap().unwrap();
+            assert_eq!(new.labels, new_labels);
+            new.target
+        };
+        let annotations = Annotations::from([("l".into(), "w".into())]);
+        let same = target("one").with_annotations(annotations.clone()).unwrap();
+        let kept = whole_target().with_annotations(annotations).unwrap();
+        assert_eq!(renewed(Some(&old), same.clone()), kept);
+        assert_eq!(renewed(None, same.clone()), same);
+        assert_eq!(renewed(Some(&old), target("two")), target("two"));
+    }
+
+    #[test]
+    fn a_retarget_makes_no_record() {
+        let edits = vec![
+            ImageEdit::Retarget(target("one")),
+            ImageEdit::Labels(labels(&[("a", "1")])),
+        ];
+        let made = ImageChange::Edit(edits).apply(&stored().name, None, Dating::Changes, at(1));
+        assert_eq!(made, Ok(None));
+    }
+
+    #[test]
+    fn a_write_of_containerds_dates_the_record_whatever_it_changes() {
+        let old = stored();
+        let dated = |change: &ImageChange, old: Option<&Image>, dating| {
+            let new = change
+                .apply(&stored().name, old, dating, at(200))
+                .unwrap()
+                .unwrap();
+            (new.created_at, new.updated_at)
+        };
+        let nothing = ImageChange::Edit(Vec::new());
+        let (earlier, now) = (Dating::Writes(Some(at(7))), Dating::Writes(None));
+        assert_eq!(dated(&nothing, Some(&old), now), (at(100), at(200)));
+        assert_eq!(dated(&nothing, Some(&old), earlier), (at(100), at(7)));
+        let replace = ImageChange::Replace {
+            target: target("two"),
+            labels: Labels::default(),
+        };
+        assert_eq!(dated(&replace, None, now), (at(200), at(200)));
+        assert_eq!(dated(&replace, None, earlier), (at(7), at(7)));
+        let kept = Dating::Kept {
+            created_at: at(3),
+            updated_at: at(5),
+        };
+        for old in [None, Some(&old)] {
+            assert_eq!(dated(&replace, old, kept), (at(3), at(5)));
+        }
+    }
+
+    #[test]
+    fn an_upsert_makes_a_namespace_and_changes_only_what_it_names() {
+        let name: Namespace = "ns".parse().unwrap();
+        let upsert = NamespaceChange::Upsert(vec![NamespaceEdit::Labels(labels(&[("a", "1")]))]);
+        let made = upsert
+            .apply(&name, None, Dating::Writes(None), at(1))
+            .unwrap()
+            .unwrap();
+        assert_eq!((made.labels.get("a"), made.created_at), (Some("1"), at(1)));
+        let limited = NamespaceRecord {
+            labels: Labels::default(),
+            history_limit: Some(HistoryLimit::try_from(3).unwrap()),
+            ..made
+        };
+        let new = upsert.apply(&name, Some(&limited), Dating::Writes(None), at(2));
+        let new = new.unwrap().unwrap();
+        assert_eq!(new.labels, labels(&[("a", "1")]));
+        assert_eq!(new.history_limit, limited.history_limit);
+        assert_eq!((new.created_at, new.updated_at), (at(1), at(2)));
     }
 
     #[test]

@@ -62,6 +62,13 @@ impl Descriptor {
         }
     }
 
+    /// Whether both say the same of media type, digest and size, whatever else they say.
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        self.media_type == other.media_type
+            && self.digest == other.digest
+            && self.size == other.size
+    }
+
     /// Changes what few descriptors have, and drops it when nothing of it is left.
     fn with(mut self, change: impl FnOnce(&mut Extras)) -> Self {
         let mut extras = self.extras.take().unwrap_or_default();

@@ -82,6 +82,24 @@ impl Digest {
         Self { algorithm, bytes }
     }
 
+    /// The first and the last digest of each algorithm that has digests whose texts start so.
+    pub fn starting_with(text: &str) -> impl Iterator<Item = (Self, Self)> + '_ {
+        Algorithm::ALL.into_iter().filter_map(move |algorithm| {
+            let hex = match text.strip_prefix(algorithm.name()) {
+                Some("") => "",
+                Some(rest) => rest.strip_prefix(':')?,
+                None if algorithm.name().starts_with(text) => "",
+                None => return None,
+            };
+            let prefix = DigestPrefix {
+                algorithm: Some(algorithm),
+                hex: hex.to_owned(),
+            };
+            let is_hex = hex.bytes().all(|digit| nibble(digit).is_some());
+            is_hex.then(|| prefix.ranges().next())?
+        })
+    }
+
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -318,7 +336,34 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_text_that_no_digest_starts_with_has_no_range() {
+        for text in [
+            "alpine",
+            "sha256:AB",
+            "sha256:abcg",
+            "sha256abc",
+            "md5:",
+            ":",
+        ] {
+            assert_eq!(Digest::starting_with(text).count(), 0, "{text}");
+        }
+        let long = format!("sha256:{}", "a".repeat(65));
+        assert_eq!(Digest::starting_with(&long).count(), 0);
+    }
+
     proptest! {
+        #[test]
+        fn a_beginning_covers_exactly_the_digests_that_start_so(
+            a in any_digest(), b in any_digest(), bytes in 0..72usize,
+        ) {
+            let text = &a.text()[..bytes];
+            for digest in [a, b] {
+                let covered = Digest::starting_with(text).any(|(first, last)| first <= digest && digest <= last);
+                prop_assert_eq!(covered, digest.text().starts_with(text));
+            }
+        }
+
         #[test]
         fn text_and_back_is_the_same_digest(digest in any_digest()) {
             prop_assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);

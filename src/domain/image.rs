@@ -34,6 +34,16 @@ impl Subject for Image {
         }
     }
 
+    /// Containerd passes over what follows the name and a field of the target.
+    fn is_containerds(path: &[String]) -> bool {
+        let mut path = path.iter().map(String::as_str);
+        match path.next() {
+            Some("name" | "labels" | "annotations") => true,
+            Some("target") => matches!(path.next(), Some("digest" | "mediatype")),
+            Some(_) | None => false,
+        }
+    }
+
     fn value(&self, path: &[String]) -> Option<Value<'_>> {
         let (field, rest) = path.split_first()?;
         let text = |text| Some(Value::Text(Cow::Borrowed(text)));
@@ -56,9 +66,58 @@ impl Subject for Image {
 }
 
 /// A key may hold dots: `labels.a.b` asks for `a.b`.
-fn joined(path: &[String]) -> Cow<'_, str> {
+pub(super) fn joined(path: &[String]) -> Cow<'_, str> {
     match path {
         [one] => Cow::Borrowed(one),
         many => Cow::Owned(many.join(".")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Algorithm, Dialect, Digest, Filter, Size};
+
+    #[test]
+    fn what_containerd_does_not_know_is_absent_in_its_dialect() {
+        let time = Timestamp::UNIX_EPOCH;
+        let target = Descriptor::new(
+            "a/b".parse().unwrap(),
+            Digest::of(Algorithm::Sha256, b""),
+            Size::try_from(1u64).unwrap(),
+        );
+        let image = Image {
+            name: "n".parse().unwrap(),
+            target: target.with_artifact_type(Some("a/chart".parse().unwrap())),
+            labels: Labels::default(),
+            created_at: time,
+            updated_at: time,
+        };
+        let matches = |text: &str, dialect| {
+            let filter = Filter::parse::<Image>(&[text], dialect).unwrap();
+            filter.matches(&image)
+        };
+        assert!(matches("target.artifacttype", Dialect::Native));
+        for field in [
+            "target.artifacttype",
+            "target.artifacttype.x",
+            "target.size",
+            "target.size.x",
+            "created_at",
+            "created_at.x",
+            "updated_at.x",
+            "target",
+            "labels",
+            "nonsense",
+        ] {
+            assert!(!matches(field, Dialect::Containerd), "{field}");
+            let empty = format!("{field}~=^$");
+            assert!(matches(&empty, Dialect::Containerd), "{empty}");
+            let other = format!("{field}!=x");
+            assert!(matches(&other, Dialect::Containerd), "{other}");
+        }
+        for field in ["name", "name.x", "target.digest.x", "target.mediatype"] {
+            assert!(matches(field, Dialect::Containerd), "{field}");
+        }
     }
 }

@@ -7,13 +7,14 @@ mod filter;
 mod image;
 mod invalid;
 mod labels;
+mod lease;
 mod name;
 mod namespace;
 mod oci;
 mod timestamp;
 
 pub use change::{
-    ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespaceEdit, NamespacePath,
+    Dating, ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespaceEdit, NamespacePath,
 };
 pub use descriptor::{Annotations, Descriptor, MediaType, Platform, Size};
 pub use digest::{Algorithm, Digest, DigestPrefix};
@@ -21,6 +22,7 @@ pub use filter::{Dialect, Filter, FilterError, Hint, Kind, Subject, Value};
 pub use image::Image;
 pub use invalid::Invalid;
 pub use labels::Labels;
+pub use lease::{Lease, LeaseId, Resource, ResourceId, Snapshotter};
 pub use name::{ImageName, Namespace};
 pub use namespace::{HistoryLimit, NamespaceRecord};
 pub use timestamp::Timestamp;

@@ -1,6 +1,5 @@
 //! The names of images and of namespaces.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -24,17 +23,22 @@ impl FromStr for ImageName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text.len() {
-            0 => Err(Invalid::new("name", "must not be empty")),
-            1..=Self::MAX_BYTES if text.contains('\0') => {
-                Err(Invalid::new("name", "must not contain NUL"))
-            }
-            1..=Self::MAX_BYTES => Ok(Self(text.into())),
-            n => Err(Invalid::new(
-                "name",
-                format!("is {n} bytes long, more than {}", Self::MAX_BYTES),
-            )),
+        bounded("name", text).map(Self)
+    }
+}
+
+/// A text of 1 to [`ImageName::MAX_BYTES`] bytes without NUL.
+pub(super) fn bounded(field: &'static str, text: &str) -> Result<Arc<str>, Invalid> {
+    match text.len() {
+        0 => Err(Invalid::new(field, "must not be empty")),
+        1..=ImageName::MAX_BYTES if text.contains('\0') => {
+            Err(Invalid::new(field, "must not contain NUL"))
         }
+        1..=ImageName::MAX_BYTES => Ok(text.into()),
+        n => Err(Invalid::new(
+            field,
+            format!("is {n} bytes long, more than {}", ImageName::MAX_BYTES),
+        )),
     }
 }
 
@@ -73,17 +77,18 @@ impl FromStr for Namespace {
     }
 }
 
+/// Shows a type that wraps a text as the text.
 macro_rules! text {
     ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&*self.0, f)
             }
         }
 
@@ -94,6 +99,7 @@ macro_rules! text {
         }
     )*};
 }
+pub(super) use text;
 text!(ImageName, Namespace);
 
 #[cfg(test)]

@@ -86,15 +86,25 @@ impl Change {
     }
 }
 
+/// What the rows of the log are written as, and the only thing that they are read as.
+const VERSION: u32 = 1;
+
 /// A log row.
 pub(super) fn encode(changes: &[Change]) -> Vec<u8> {
-    let revisions = changes.iter().map(Change::to_stored).collect();
-    storage::ChangeRecord { revisions }.encode_to_vec()
+    let record = storage::ChangeRecord {
+        version: VERSION,
+        revisions: changes.iter().map(Change::to_stored).collect(),
+    };
+    record.encode_to_vec()
 }
 
 pub(super) fn decode(row: Bytes) -> Result<Vec<Change>, ReadError> {
-    let stored = storage::ChangeRecord::decode(row)
-        .map_err(|cause| ReadError::corrupt(format!("a row of the change log: {cause}")))?;
+    let corrupt =
+        |why: &dyn std::fmt::Display| ReadError::corrupt(format!("a row of the change log: {why}"));
+    let stored = storage::ChangeRecord::decode(row).map_err(|cause| corrupt(&cause))?;
+    if stored.version != VERSION {
+        return Err(corrupt(&"has a version that this release does not know"));
+    }
     Ok(stored
         .revisions
         .into_iter()
@@ -185,14 +195,24 @@ mod tests {
         assert_eq!(
             bytes.escape_ascii().to_string(),
             concat!(
-                r#"\nc\x08\x04\x10\xd6\xb2\xd6\xfe\x9f4"#,
+                r#"\x08\x01"#,
+                r#"\x12c\x08\x04\x10\xd6\xb2\xd6\xfe\x9f4"#,
                 r#"\x1a\x10\n\x0bv1/a/images(\xac\x02"#,
                 r#"\x1a\x15\n\x0bv1/a/images\x12\x01x\x1a\x03new"#,
                 r#"\x1a\x19\n\x0bv1/a/images\x12\x01x\x1a\x00\"\x03old0\x03"#,
                 r#"\x1a\x14\n\x0bv1/a/images\x12\x01x\"\x000\x03"#,
-                r#"\n\x12\x08\x80\x80\x80\x80\x80 \x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"#,
+                r#"\x12\x12\x08\x80\x80\x80\x80\x80 \x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"#,
             )
         );
         assert_eq!(decode(bytes.into()).unwrap(), changes);
+    }
+
+    #[test]
+    fn a_row_of_another_version_is_corrupt_and_never_a_guess() {
+        for row in [&b""[..], b"\x08\x00", b"\x08\x02", b"\x12\x02\x08\x04"] {
+            let read = decode(Bytes::from_static(row));
+            assert!(matches!(read, Err(ReadError::Corrupt(_))), "{row:?}");
+        }
+        assert_eq!(decode(Bytes::from_static(b"\x08\x01")).unwrap(), []);
     }
 }

@@ -378,7 +378,7 @@ impl Rows {
 }
 
 /// The first key after all that start with `prefix`, if there is one.
-fn end_of_prefix(prefix: &[u8]) -> Option<Bytes> {
+pub(crate) fn end_of_prefix(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

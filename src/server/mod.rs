@@ -4,6 +4,7 @@ mod defaults;
 mod listen;
 mod open;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub root: Option<PathBuf>,
     /// Where to listen; by default [`default_addresses`].
     pub listen: Vec<Listen>,
+    /// How the services behave. Their `process` is always this one.
+    pub options: service::Options,
 }
 
 /// Why a server did not start, or ended before it was asked to.
@@ -101,7 +104,11 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let (mut reporter, health) = tonic_health::server::health_reporter();
     set_health(&reporter, ServingStatus::NotServing).await;
-    let routes = service::routes(&store)
+    let options = service::Options {
+        process: process(),
+        ..config.options
+    };
+    let routes = service::routes_with(&store, &options)
         .add_service(health)
         .add_service(described().build_v1()?)
         .add_service(described().build_v1alpha()?);
@@ -180,6 +187,7 @@ async fn sweep(store: Store) {
                 tracing::info!(
                     days = swept.days,
                     names = swept.names,
+                    leases = swept.leases,
                     "removed what had expired"
                 );
             }
@@ -200,7 +208,7 @@ fn described() -> tonic_reflection::server::Builder<'static> {
 
 /// Ends the watches of health, which would go on for ever. They have been told.
 async fn end_watches(reporter: &mut HealthReporter) {
-    for name in service::NAMES.into_iter().chain([""]) {
+    for name in service::names().chain([""]) {
         reporter.clear_service_status(name).await;
         reporter
             .set_service_status(name, ServingStatus::NotServing)
@@ -210,8 +218,17 @@ async fn end_watches(reporter: &mut HealthReporter) {
 
 async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
     reporter.set_service_status("", status).await;
-    for name in service::NAMES {
+    for name in service::names() {
         reporter.set_service_status(name, status).await;
+    }
+}
+
+/// This process; outside of Linux there are no PID namespaces.
+fn process() -> service::Process {
+    let pidns = std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino());
+    service::Process {
+        pid: std::process::id(),
+        pidns,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::containerd::{Fault, Kind};
 use crate::domain::{FilterError, Invalid};
 use crate::error::{Error, Subject};
 
@@ -15,6 +16,16 @@ const DOMAIN: &str = "imagestore";
 
 /// Texts in a status travel in an HTTP header, which peers bound; names may have 4,096 bytes.
 const MAX_TEXT: usize = 1024;
+
+/// Whose API a service is of: how it says what it refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// Ours: with details for programs.
+    Native,
+    /// containerd's: a code and a text only, as grpc-go says it. Its clients join details that they do
+    /// not know into the text.
+    Containerd,
+}
 
 /// Why a call ended before the store had an answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +65,46 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        let (code, reason) = refusal.wire();
-        let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-        Self::with_error_details(code, shortened(&refusal.to_string()), details)
+impl Refusal {
+    /// What the caller is told.
+    pub fn status(&self, face: Face) -> Status {
+        match face {
+            Face::Native => {
+                let (code, reason) = self.wire();
+                let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+                Status::with_error_details(code, shortened(&self.to_string()), details)
+            }
+            Face::Containerd => {
+                let (code, text) = self.in_go();
+                Status::new(code, shortened(&text))
+            }
+        }
+    }
+
+    /// As a server built on grpc-go says it.
+    fn in_go(&self) -> (Code, String) {
+        match self {
+            Self::Malformed(why) => {
+                let text = format!("grpc: error unmarshalling request: {why}");
+                (Code::Internal, text)
+            }
+            Self::RequestTooLarge(why) => {
+                let mut numbers = why
+                    .split(|character: char| !character.is_ascii_digit())
+                    .filter(|number| !number.is_empty());
+                let text = match (numbers.next(), numbers.next()) {
+                    (Some(size), Some(limit)) => {
+                        format!("grpc: received message larger than max ({size} vs. {limit})")
+                    }
+                    _ => why.clone(),
+                };
+                (Code::ResourceExhausted, text)
+            }
+            Self::MalformedTimeout
+            | Self::UnknownService(_)
+            | Self::UnknownMethod { .. }
+            | Self::DeadlineExceeded { .. } => (self.wire().0, self.to_string()),
+        }
     }
 }
 
@@ -72,6 +118,7 @@ impl Error {
             Self::EtagMismatch { .. } => (Code::Aborted, "ETAG_MISMATCH"),
             Self::TargetMismatch { .. } => (Code::Aborted, "TARGET_MISMATCH"),
             Self::NotEmpty { .. } => (Code::FailedPrecondition, "NAMESPACE_NOT_EMPTY"),
+            Self::LeaseFull { .. } => (Code::ResourceExhausted, "LEASE_FULL"),
             Self::UnknownRevision { .. } => (Code::OutOfRange, "UNKNOWN_REVISION"),
             Self::Compacted { .. } => (Code::OutOfRange, "HISTORY_COMPACTED"),
             Self::HistoryTrimmed { .. } => (Code::OutOfRange, "HISTORY_TRIMMED"),
@@ -125,6 +172,10 @@ impl Error {
             Self::NotEmpty { namespace, images } => {
                 say("namespace", namespace);
                 say("images", images);
+            }
+            Self::LeaseFull { lease, limit, .. } => {
+                about(lease);
+                say("limit", limit);
             }
             Self::UnknownRevision { newest, .. } => say("newest_revision", newest),
             Self::Compacted { oldest } => say("oldest_revision", oldest),
@@ -199,6 +250,49 @@ impl From<Error> for Status {
     }
 }
 
+/// The one table from containerd's kinds of errors to codes. No details: its clients know none.
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let code = match fault.kind() {
+            Kind::InvalidArgument => Code::InvalidArgument,
+            Kind::NotFound => Code::NotFound,
+            Kind::AlreadyExists => Code::AlreadyExists,
+            Kind::FailedPrecondition => Code::FailedPrecondition,
+            Kind::NotImplemented => Code::Unimplemented,
+            Kind::ResourceExhausted => Code::ResourceExhausted,
+            Kind::Aborted => Code::Aborted,
+            Kind::Unavailable => Code::Unavailable,
+            Kind::DataLoss => Code::DataLoss,
+            Kind::Unknown => Code::Unknown,
+        };
+        Self::new(code, cut(fault.text()))
+    }
+}
+
+/// Bytes that a text for containerd's clients may have in its header. Its texts have whole names, and
+/// some clients tell errors apart by their ends; peers take headers of 8 KiB at least.
+const MAX_HEADER: usize = 7 << 10;
+
+/// The beginning of a text, as long as it fits the header; nearly all fit.
+fn cut(text: &str) -> String {
+    let mut room = MAX_HEADER;
+    let end = text.char_indices().find(|(_, character)| {
+        // As the header has it: other bytes than printable ASCII become three.
+        let bytes = match character {
+            '%' => 3,
+            ' '..='~' => 1,
+            other => 3 * other.len_utf8(),
+        };
+        let left = room.checked_sub(bytes);
+        room = left.unwrap_or(0);
+        left.is_none()
+    });
+    match end {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
 /// A domain error at the edge: the field as the request names it.
 pub(super) fn refused(invalid: Invalid) -> Status {
     Error::Invalid(invalid).into()
@@ -248,6 +342,12 @@ mod tests {
             Error::NotEmpty {
                 namespace: namespace.clone(),
                 images: 3,
+            },
+            Error::NotFound(Subject::Lease(namespace.clone(), "l1".parse().unwrap())),
+            Error::LeaseFull {
+                lease: Subject::Lease(namespace.clone(), "l1".parse().unwrap()),
+                what: "resources",
+                limit: 10_000,
             },
             Error::UnknownRevision {
                 asked: Revision(9),
@@ -299,7 +399,7 @@ mod tests {
         vec![
             Refusal::MalformedTimeout,
             Refusal::Malformed("failed to decode".to_owned()),
-            Refusal::RequestTooLarge("5 bytes are too many".to_owned()),
+            Refusal::RequestTooLarge("5 bytes, the limit is 4".to_owned()),
             Refusal::UnknownService("a.B".to_owned()),
             Refusal::UnknownMethod {
                 service: "imagestore.v1.Images",
@@ -312,10 +412,30 @@ mod tests {
     }
 
     #[test]
+    fn what_containerds_clients_are_told_is_a_code_and_a_text_only() {
+        let said = one_refusal_of_each().into_iter().map(|refusal| {
+            let status = refusal.status(Face::Containerd);
+            assert_eq!(status.details(), b"", "{status:?}");
+            format!("{:?}: {}", status.code(), status.message())
+        });
+        assert_eq!(
+            said.collect::<Vec<_>>(),
+            [
+                "InvalidArgument: grpc-timeout must be up to 8 digits and one of H M S m u n",
+                "Internal: grpc: error unmarshalling request: failed to decode",
+                "ResourceExhausted: grpc: received message larger than max (5 vs. 4)",
+                "Unimplemented: unknown service a.B",
+                "Unimplemented: unknown method Burn for service imagestore.v1.Images",
+                "DeadlineExceeded: no answer within 30s; a write may still happen",
+            ]
+        );
+    }
+
+    #[test]
     fn every_error_has_its_code_and_reason_as_the_table_says() {
         let refusals = one_refusal_of_each()
             .into_iter()
-            .map(|refusal| (refusal.wire(), Status::from(refusal)));
+            .map(|refusal| (refusal.wire(), refusal.status(Face::Native)));
         let errors = one_of_each()
             .into_iter()
             .map(|error| (error.wire(), Status::from(error)));
@@ -338,6 +458,27 @@ mod tests {
             std::fs::write(golden, &table).unwrap();
         }
         assert_eq!(table, std::fs::read_to_string(golden).unwrap());
+    }
+
+    #[test]
+    fn a_text_for_containerds_clients_is_whole_unless_its_header_would_be_too_long() {
+        let said = |name: &str| {
+            let fault = Fault::new(Kind::NotFound, format!("image {name:?}"));
+            let status = Status::from(fault);
+            let response = status.clone().into_http::<tonic::body::Body>();
+            let bytes: usize = response
+                .headers()
+                .iter()
+                .map(|(k, v)| k.as_str().len() + v.len())
+                .sum();
+            assert!(bytes < 8000, "{bytes} bytes of headers");
+            status.message().to_owned()
+        };
+        let longest = "x".repeat(4096);
+        assert_eq!(said(&longest), format!("image \"{longest}\": not found"));
+        let wide = "é".repeat(2048);
+        assert!(said(&wide).ends_with("é…"));
+        assert_eq!(said("é"), "image \"é\": not found");
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) struct Decision<T> {
 
 /// How often a write starts again when others come between. Writes to one key take turns, so only
 /// writes to what it depends on (its namespace) can come between.
-const MAX_TRIES: u32 = 100;
+pub(super) const MAX_TRIES: u32 = 100;
 
 impl Store {
     /// Reads, decides, commits; again from the reading whenever a guard no longer held.
@@ -203,7 +203,7 @@ impl Stripes {
 
     /// Waits for the turn of all the keys. Always in the order of the stripes, so that two who want the
     /// same ones do not wait for each other.
-    async fn turns(&self, keys: &[Key]) -> Vec<MutexGuard<'_, ()>> {
+    pub async fn turns(&self, keys: &[Key]) -> Vec<MutexGuard<'_, ()>> {
         let mut stripes: Vec<usize> = keys
             .iter()
             .map(|key| (self.hasher.hash_one(key) % Self::COUNT as u64) as usize)

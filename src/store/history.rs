@@ -137,6 +137,11 @@ async fn before(
     );
     let mut before = None;
     let last = snapshot.scan(&until.reversed(), 1).await?.rows.pop();
+    let trimmed = |oldest| Error::HistoryTrimmed {
+        subject: Subject::Image(namespace.clone(), name.clone()),
+        asked,
+        oldest,
+    };
     if let Some((row, value)) = last {
         let ended_at = value.revision;
         let (_, held) = decode(&row, value.clone())?;
@@ -144,31 +149,45 @@ async fn before(
             return generation(namespace, &row, value);
         }
         // Where it was not removed, what came next was not kept.
-        before = Some((held.is_deleted, held.row.ordinal));
+        before = Some((held.ended_by, held.row.ordinal));
     }
     let later = of_name(namespace, name).after(schema::history_row(name, asked));
     let next = snapshot.scan(&later, 1).await?.rows.pop();
-    let (oldest, ordinal) = match (next, standing) {
+    let next = match (next, standing) {
         (Some((row, value)), _) => {
             let (made, held) = decode(&row, value)?;
-            (made, held.row.ordinal)
+            Some((made, held.row.ordinal))
         }
-        (None, Some((standing, ordinal))) => (standing.stored.revision, ordinal),
-        (None, None) => return Err(not_found(namespace, name)),
+        (None, Some((standing, ordinal))) => Some((standing.stored.revision, ordinal)),
+        (None, None) => None,
     };
-    let is_known = match before {
-        // The first that there was.
-        None => ordinal == 0,
-        Some((is_deleted, last)) => is_deleted && ordinal == last + 1,
-    };
-    if is_known {
-        return Err(not_found(namespace, name));
+    match (before, next) {
+        (None, None | Some((_, 0))) => {
+            // Nothing says that there was anything; of a history that was dropped nothing would.
+            let until = forgotten(snapshot, namespace).await?;
+            if asked < until {
+                let oldest = next.map_or(until, |(made, _)| made.min(until));
+                return Err(trimmed(oldest));
+            }
+            Err(not_found(namespace, name))
+        }
+        (Some(_), None) => Err(not_found(namespace, name)),
+        (Some((EndedBy::Delete, last)), Some((_, ordinal))) if ordinal == last + 1 => {
+            Err(not_found(namespace, name))
+        }
+        (_, Some((oldest, _))) => Err(trimmed(oldest)),
     }
-    Err(Error::HistoryTrimmed {
-        subject: Subject::Image(namespace.clone(), name.clone()),
-        asked,
-        oldest,
-    })
+}
+
+/// Before which revision a name may have had a history that was dropped whole.
+pub(super) async fn forgotten(
+    snapshot: &dyn Snapshot,
+    namespace: &Namespace,
+) -> Result<Revision, Error> {
+    let key = schema::forgotten_key(namespace);
+    let row = snapshot.get(&[key]).await?.pop().flatten();
+    row.as_ref()
+        .map_or(Ok(Revision::ZERO), schema::parse_forgotten)
 }
 
 fn of_name(namespace: &Namespace, name: &ImageName) -> Rows {
@@ -219,11 +238,7 @@ fn generation(namespace: &Namespace, row: &[u8], value: Versioned) -> Result<Gen
         ended: Some(End {
             revision: ended_at,
             at: held.ended_at,
-            by: if held.is_deleted {
-                EndedBy::Delete
-            } else {
-                EndedBy::Put
-            },
+            by: held.ended_by,
             caller: Some(held.caller).filter(|caller| !caller.is_empty()),
         }),
     })

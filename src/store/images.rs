@@ -6,11 +6,11 @@ use super::precondition::Precondition;
 use super::query::ImageQuery;
 use super::request::RequestId;
 use super::stream::ImageStream;
-use super::walk::Walk;
+use super::walk::{ImageWalk, Walk};
 use super::watch::{ImageWatch, WatchImages};
 use super::write::{Act, Applied, ImageWrite, Writes};
 use super::{At, Put, Store, Stored, schema, wire};
-use crate::domain::{Image, ImageChange, ImageName, Invalid, Namespace};
+use crate::domain::{Dating, Image, ImageChange, ImageName, Invalid, Labels, Namespace};
 use crate::error::{Error, Subject};
 use crate::kv::{Revision, Versioned};
 
@@ -26,6 +26,7 @@ pub struct Images<'a> {
 pub struct PutImage {
     pub name: ImageName,
     pub change: ImageChange,
+    pub dating: Dating,
     pub when: Precondition,
     /// Answers as the Put would, and writes nothing.
     pub validate_only: bool,
@@ -57,6 +58,18 @@ pub struct RollbackImage {
     pub request: Option<RequestId>,
 }
 
+/// Another name for what an image points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagImage {
+    /// Whose target it is.
+    pub from: ImageName,
+    /// What gets it, whatever it was before.
+    pub name: ImageName,
+    /// The labels of the new record; those of `from` where there are none.
+    pub labels: Option<Labels>,
+    pub dating: Dating,
+}
+
 /// Writes that are done all or not at all, at one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyImages {
@@ -73,6 +86,7 @@ impl PutImage {
         Self {
             name,
             change,
+            dating: Dating::Changes,
             when: Precondition::None,
             validate_only: false,
             request: None,
@@ -150,7 +164,7 @@ impl<'a> Images<'a> {
     }
 
     /// Creates a record or changes it. The first write creates the namespace. Durable when it
-    /// returns; a Put that changes nothing writes nothing.
+    /// returns; a Put that changes nothing writes nothing, unless its dating says so.
     ///
     /// [`Error::Invalid`] for a record that would be too large; [`Error::NotFound`] for a change that
     /// needs a record; and what the precondition says.
@@ -161,13 +175,34 @@ impl<'a> Images<'a> {
     ) -> Result<At<Put<Image>>, Error> {
         let write = ImageWrite {
             name: request.name,
-            act: Act::Put(request.change),
+            act: Act::Put(request.change, request.dating),
             when: request.when,
         };
         let once = request.request.as_ref();
         put(self
             .one(namespace, write, request.validate_only, once)
             .await?)
+    }
+
+    /// Gives the target of one record, all of it, another name: what is read and what is written is of one
+    /// moment. Durable when it returns.
+    ///
+    /// [`Error::NotFound`] with the name that has no record.
+    pub async fn tag(
+        &self,
+        namespace: &Namespace,
+        request: TagImage,
+    ) -> Result<At<Put<Image>>, Error> {
+        let write = ImageWrite {
+            name: request.name,
+            act: Act::Tag {
+                from: request.from,
+                labels: request.labels,
+                dating: request.dating,
+            },
+            when: Precondition::None,
+        };
+        put(self.one(namespace, write, false, None).await?)
     }
 
     /// Puts the target and the labels of an older generation again, as a new one; also after a Delete.
@@ -239,6 +274,11 @@ impl<'a> Images<'a> {
         page: &PageRequest,
     ) -> Result<Page<Stored<Image>>, Error> {
         super::page::images(self.store, query, page).await
+    }
+
+    /// All records that match, at one revision, as they are asked for.
+    pub async fn walk(&self, query: &ImageQuery) -> Result<ImageWalk, Error> {
+        Ok(ImageWalk::new(self.store.snapshot().await?, query))
     }
 
     /// All records that match, at one revision, in chunks.

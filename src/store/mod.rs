@@ -2,13 +2,14 @@
 //!
 //! Reads take a snapshot; writes take a snapshot, decide with a pure function and commit one batch,
 //! again from the start if another write came between (`edit`). [`Store`] opens and owns the engine;
-//! [`Images`] and [`Namespaces`] are the typed calls.
+//! [`Images`], [`Namespaces`] and [`Leases`] are the typed calls.
 
 mod backup;
 mod edit;
 mod epoch;
 mod history;
 mod images;
+mod leases;
 mod namespaces;
 mod page;
 mod precondition;
@@ -43,8 +44,11 @@ pub use self::backup::{BackupPart, BackupStream, LastBackup};
 use self::edit::Stripes;
 use self::epoch::{Gap, Known};
 pub use self::history::{End, EndedBy, Generation};
-pub use self::images::{ApplyImages, DeleteImage, Images, PutImage, RollbackImage};
-pub use self::namespaces::{DeleteNamespace, NamespaceEntry, Namespaces, PutEntry, PutNamespace};
+pub use self::images::{ApplyImages, DeleteImage, Images, PutImage, RollbackImage, TagImage};
+pub use self::leases::Leases;
+pub use self::namespaces::{
+    DeleteNamespace, NamespaceEntry, NamespaceWalk, Namespaces, PutEntry, PutNamespace,
+};
 pub use self::page::{Page, PageRequest};
 pub use self::precondition::Precondition;
 pub use self::query::{DigestQuery, ImageQuery, Scope};
@@ -54,8 +58,10 @@ pub use self::status::Status;
 pub use self::stream::{ImageChunk, ImageStream, LongRead};
 pub use self::sweep::Swept;
 pub use self::verify::{Problem, Verified};
+pub use self::walk::ImageWalk;
 pub use self::watch::{
-    ImageChanges, ImageEvent, ImageWatch, WatchImages, WatchMessage, WatchStart,
+    Changes, ImageChanges, ImageEvent, ImageWatch, StoreChanges, StoreEvent, StoreWatch, Watch,
+    WatchImages, WatchMessage, WatchStart,
 };
 pub use self::write::{Act, Applied, ImageWrite};
 
@@ -166,8 +172,23 @@ impl Store {
         Namespaces { store: self }
     }
 
+    /// The calls on leases.
+    pub fn leases(&self) -> Leases<'_> {
+        Leases { store: self }
+    }
+
     pub fn id(&self) -> StoreId {
         self.inner.id
+    }
+
+    /// The newest revision.
+    pub async fn revision(&self) -> Result<Revision, Error> {
+        Ok(self.snapshot().await?.revision())
+    }
+
+    /// What the store's clock says.
+    pub fn now(&self) -> Timestamp {
+        (self.inner.surroundings.clock)()
     }
 
     /// Ends watches and long reads, finishes queued writes and leaves the store so that it opens fast. Later
@@ -187,10 +208,6 @@ impl Store {
         let value = self.inner.kv.compact().await?;
         let revision = self.snapshot().await?.revision();
         Ok(At { value, revision })
-    }
-
-    fn now(&self) -> Timestamp {
-        (self.inner.surroundings.clock)()
     }
 
     /// The revisions that the store has had when this is the newest.

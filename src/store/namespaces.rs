@@ -1,6 +1,7 @@
 //! The calls on namespaces.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use super::request::{Remembered, RequestId};
 use super::walk::Cursor;
 use super::wire::{Outcome, Recorded};
 use super::{At, Store, Stored, schema, wire};
-use crate::domain::{Namespace, NamespaceChange, NamespaceRecord};
+use crate::domain::{Dating, Invalid, Namespace, NamespaceChange, NamespaceRecord, Timestamp};
 use crate::error::{Error, Subject};
 use crate::kv::{Batch, Guard, Revision, Rows, Snapshot, Versioned};
 
@@ -26,6 +27,7 @@ pub struct Namespaces<'a> {
 pub struct PutNamespace {
     pub name: Namespace,
     pub change: NamespaceChange,
+    pub dating: Dating,
     pub when: Precondition,
     /// Answers as the Put would, and writes nothing.
     pub validate_only: bool,
@@ -63,8 +65,36 @@ pub struct PutEntry {
     pub created: bool,
 }
 
+/// All namespaces of one revision by name, some at a time. Holds the snapshot that it reads.
+pub struct NamespaceWalk {
+    snapshot: Arc<dyn Snapshot>,
+    rest: Option<Rows>,
+}
+
+impl NamespaceWalk {
+    /// Some more; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<Stored<NamespaceRecord>>>, Error> {
+        let Some(rest) = self.rest.take() else {
+            return Ok(None);
+        };
+        let found = self.snapshot.scan(&rest, NAMES_STEP).await?;
+        if let (Some((last, _)), false) = (found.rows.last(), found.is_end) {
+            self.rest = Some(rest.after(last.clone()));
+        }
+        let record =
+            |(row, value): (Bytes, Versioned)| stored(&schema::parse_namespace(&row)?, value);
+        found
+            .rows
+            .into_iter()
+            .map(record)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+}
+
 impl Namespaces<'_> {
-    /// Creates a namespace or changes its labels; a Put that changes nothing writes nothing.
+    /// Creates a namespace or changes its labels; a Put that changes nothing writes nothing, unless its
+    /// dating says so.
     ///
     /// [`Error::NotFound`] for a change that needs the namespace to be there, and what the
     /// precondition says.
@@ -121,6 +151,14 @@ impl Namespaces<'_> {
         })
     }
 
+    /// All namespaces, at one revision, as they are asked for.
+    pub async fn walk(&self) -> Result<NamespaceWalk, Error> {
+        Ok(NamespaceWalk {
+            snapshot: self.store.snapshot().await?,
+            rest: Some(Rows::all(schema::namespaces())),
+        })
+    }
+
     /// Removes a namespace. One that holds images goes only if forced, and then with all in it, in
     /// one step.
     ///
@@ -174,6 +212,22 @@ impl Namespaces<'_> {
     }
 }
 
+/// Has a batch hold only while the namespace is as it was seen, and make it where it was not there.
+pub(super) fn need(
+    batch: &mut Batch,
+    name: &Namespace,
+    seen: Option<&Versioned>,
+    now: Timestamp,
+) -> Result<(), Invalid> {
+    let key = schema::namespace_key(name);
+    batch.guard(as_seen(key.clone(), seen));
+    if seen.is_none() {
+        let made = NamespaceRecord::new(name.clone(), now);
+        batch.put(key, wire::encode_namespace(&made)?);
+    }
+    Ok(())
+}
+
 /// Namespaces that are read at once.
 const NAMES_STEP: usize = 1000;
 
@@ -206,10 +260,13 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
     request.when.check(subject, expected, &seen.known)?;
 
     let before = old.as_ref().map(|old| &old.record);
-    let Some(record) = request.change.apply(name, before, seen.now)? else {
+    let Some(record) = request
+        .change
+        .apply(name, before, request.dating, seen.now)?
+    else {
         return Err(Error::NotFound(subject()));
     };
-    let changed = before != Some(&record);
+    let changed = before != Some(&record) || request.dating.is_always_written();
     let value = wire::encode_namespace(&record)?;
     let revision = old.as_ref().filter(|_| !changed).map(|old| old.revision);
     let put = PutEntry {

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::schema;
 use crate::domain::{Dialect, Digest, DigestPrefix, Filter, FilterError, Hint, Image, Namespace};
-use crate::kv::{Rows, Table};
+use crate::kv::{Rows, Table, end_of_prefix};
 
 /// Which records, in which namespaces.
 ///
@@ -43,14 +43,12 @@ pub(super) enum Access {
     Digests(Vec<Range>),
 }
 
-/// Row bounds in whichever namespace's table. The ranges of an access are in order and disjoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Rows of whichever namespace's table. The ranges of an access are in order and disjoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Range {
     from: Vec<u8>,
-    /// Rows that start with this still belong to it.
-    through: Vec<u8>,
-    /// Only the row that is `from`, not those that start with it.
-    exact: bool,
+    /// The first row that does not belong to it; `None` for the end of the table.
+    to: Option<Vec<u8>>,
 }
 
 impl ImageQuery {
@@ -140,7 +138,26 @@ impl ImageQuery {
         fingerprint
     }
 
-    /// The narrowest ranges that surely hold all that can match.
+    /// The narrowest ranges of one table, or of each, that surely hold all that can match. What is found in
+    /// both comes twice.
+    pub(super) fn accesses(&self) -> Vec<Access> {
+        let hints = match self.target {
+            None => self.filter.hints(),
+            Some(_) => return vec![self.access()],
+        };
+        let (digests, names): (Vec<Hint>, Vec<Hint>) = hints
+            .into_iter()
+            .partition(|hint| matches!(hint, Hint::Digest(_) | Hint::DigestPrefix(_)));
+        match (name_ranges(names), digest_ranges(&digests)) {
+            (Some(names), Some(digests)) if !names.is_empty() => vec![
+                Access::Names(self.within_prefix(names)),
+                Access::Digests(digests),
+            ],
+            _ => vec![self.access()],
+        }
+    }
+
+    /// The narrowest ranges of one table that surely hold all that can match.
     pub(super) fn access(&self) -> Access {
         match &self.target {
             Some(DigestQuery::Is(digest)) => {
@@ -149,12 +166,7 @@ impl ImageQuery {
                 Access::Digests(vec![Range::starting_with(row)])
             }
             Some(DigestQuery::StartsWith(prefix)) => {
-                let range = |(first, last): (Digest, Digest)| Range {
-                    from: schema::digest_part(&first),
-                    through: schema::digest_part(&last),
-                    exact: false,
-                };
-                Access::Digests(prefix.ranges().map(range).collect())
+                Access::Digests(prefix.ranges().map(Range::of_digests).collect())
             }
             None => self.access_by_filter(),
         }
@@ -166,15 +178,7 @@ impl ImageQuery {
         if let Some(ranges) = digest_ranges(&hints) {
             return Access::Digests(ranges);
         }
-        let ranges: Option<Vec<Range>> = hints
-            .into_iter()
-            .map(|hint| match hint {
-                Hint::Name(name) => Some(Range::exactly(name)),
-                Hint::NamePrefix(prefix) => Some(Range::starting_with(prefix)),
-                Hint::All | Hint::Digest(_) | Hint::DigestPrefix(_) => None,
-            })
-            .collect();
-        match ranges {
+        match name_ranges(hints) {
             Some(ranges) => Access::Names(self.within_prefix(ranges)),
             None => whole(),
         }
@@ -182,33 +186,55 @@ impl ImageQuery {
 
     /// The part of each range that lies under the name prefix, in order, without overlaps.
     fn within_prefix(&self, mut ranges: Vec<Range>) -> Vec<Range> {
-        let prefix = self.name_prefix.as_bytes();
-        ranges.retain_mut(|range| {
-            if range.from.starts_with(prefix) {
-                return true;
-            }
-            // The whole prefix lies in a range that starts with less of it.
-            let covers = !range.exact && prefix.starts_with(&range.from);
-            *range = Range::starting_with(prefix);
-            covers
-        });
-        ranges.sort_by(|a, b| (&a.from, a.exact).cmp(&(&b.from, b.exact)));
-        ranges.dedup_by(|later, kept| {
-            later == kept || (!kept.exact && later.from.starts_with(&kept.from))
-        });
-        // A name comes before what starts with it; where both are asked for, the wider one is enough.
+        let under = Range::starting_with(self.name_prefix.as_bytes());
+        ranges.retain_mut(|range| range.cut(&under));
+        ranges.sort();
         let mut kept: Vec<Range> = Vec::with_capacity(ranges.len());
         for range in ranges {
-            if kept
-                .last()
-                .is_some_and(|last| last.exact && last.from == range.from)
-            {
-                kept.pop();
+            match kept.last_mut() {
+                Some(last) if last.reaches(&range.from) => last.extend(range.to),
+                _ => kept.push(range),
             }
-            kept.push(range);
         }
         kept
     }
+}
+
+/// The ranges of the table of names that hold what the hints ask for, if all of them ask for names.
+fn name_ranges(hints: Vec<Hint>) -> Option<Vec<Range>> {
+    let mut ranges = Vec::with_capacity(hints.len());
+    for hint in hints {
+        match hint {
+            Hint::Name(name) => ranges.push(Range::exactly(name)),
+            Hint::NamePrefix(prefix) => ranges.push(Range::starting_with(prefix)),
+            Hint::NameParts { parts, is_whole } => add_parts(&mut ranges, &parts, is_whole),
+            Hint::All | Hint::Digest(_) | Hint::DigestPrefix(_) => return None,
+        }
+    }
+    Some(ranges)
+}
+
+/// Names of such parts with a dot between two of them, and beside these, where hardly a name is, all that
+/// have another character there.
+fn add_parts(ranges: &mut Vec<Range>, parts: &[String], is_whole: bool) {
+    let mut name = String::new();
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            let any = Range::starting_with(name.as_str());
+            name.push('.');
+            let dotted = Range::starting_with(name.as_str());
+            ranges.push(Range {
+                from: any.from,
+                to: Some(dotted.from),
+            });
+            ranges.extend(dotted.to.map(|from| Range { from, to: any.to }));
+        }
+        name.push_str(part);
+    }
+    ranges.push(match is_whole {
+        true => Range::exactly(name),
+        false => Range::starting_with(name),
+    });
 }
 
 /// The ranges of the index that hold what the hints ask for, if all of them ask for digests: in order,
@@ -219,8 +245,10 @@ fn digest_ranges(hints: &[Hint]) -> Option<Vec<Range>> {
         match hint {
             // What is no digest is no image's digest either.
             Hint::Digest(text) => wanted.extend(text.parse().ok().map(|digest| (digest, digest))),
-            Hint::DigestPrefix(text) => wanted.extend(text.parse::<DigestPrefix>().ok()?.ranges()),
-            Hint::All | Hint::Name(_) | Hint::NamePrefix(_) => return None,
+            Hint::DigestPrefix(text) => wanted.extend(Digest::starting_with(text)),
+            Hint::All | Hint::Name(_) | Hint::NamePrefix(_) | Hint::NameParts { .. } => {
+                return None;
+            }
         }
     }
     wanted.sort();
@@ -231,46 +259,71 @@ fn digest_ranges(hints: &[Hint]) -> Option<Vec<Range>> {
             _ => merged.push((first, last)),
         }
     }
-    let range = |(first, last): (Digest, Digest)| Range {
-        from: schema::digest_part(&first),
-        through: schema::digest_part(&last),
-        exact: false,
-    };
-    (!hints.is_empty()).then(|| merged.into_iter().map(range).collect())
+    (!hints.is_empty()).then(|| merged.into_iter().map(Range::of_digests).collect())
 }
 
 impl Range {
     fn starting_with(prefix: impl Into<Vec<u8>>) -> Self {
         let from = prefix.into();
         Self {
-            through: from.clone(),
+            to: end_of_prefix(&from).map(Vec::from),
             from,
-            exact: false,
         }
     }
 
-    fn exactly(row: impl Into<Vec<u8>>) -> Self {
+    /// Of names, in which there is no NUL.
+    fn exactly(name: impl Into<Vec<u8>>) -> Self {
+        let from = name.into();
+        let mut to = from.clone();
+        to.push(0);
+        Self { from, to: Some(to) }
+    }
+
+    /// The rows of the digests from one to another.
+    fn of_digests((first, last): (Digest, Digest)) -> Self {
         Self {
-            exact: true,
-            ..Self::starting_with(row)
+            from: schema::digest_part(&first),
+            ..Self::starting_with(schema::digest_part(&last))
         }
+    }
+
+    /// Leaves what lies in another range too; whether there is any.
+    fn cut(&mut self, other: &Self) -> bool {
+        if self.from < other.from {
+            self.from.clone_from(&other.from);
+        }
+        self.to = match (self.to.take(), &other.to) {
+            (Some(to), Some(end)) => Some(to.min(end.clone())),
+            (to, end) => to.or_else(|| end.clone()),
+        };
+        self.to.as_ref().is_none_or(|to| self.from < *to)
+    }
+
+    /// Whether nothing lies between its end and a row that is not before its beginning.
+    fn reaches(&self, row: &[u8]) -> bool {
+        self.to.as_ref().is_none_or(|to| row <= &to[..])
+    }
+
+    /// Moves its end to another, unless that is before.
+    fn extend(&mut self, to: Option<Vec<u8>>) {
+        self.to = match (self.to.take(), to) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            _ => None,
+        };
     }
 
     /// Whether it is everything in its table.
     pub(super) fn is_everything(&self) -> bool {
-        self.from.is_empty() && self.through.is_empty() && !self.exact
+        self.from.is_empty() && self.to.is_none()
     }
 
     pub(super) fn rows(&self, table: Table) -> Rows {
-        if self.exact {
-            let row = Bytes::copy_from_slice(&self.from);
-            return Rows {
-                from: Bound::Included(row.clone()),
-                to: Bound::Included(row),
-                ..Rows::all(table)
-            };
+        let to = self.to.as_deref().map(Bytes::copy_from_slice);
+        Rows {
+            from: Bound::Included(Bytes::copy_from_slice(&self.from)),
+            to: to.map_or(Bound::Unbounded, Bound::Excluded),
+            ..Rows::all(table)
         }
-        Rows::between(table, &self.from, &self.through)
     }
 }
 
@@ -292,6 +345,38 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn unescaped_dots_reach_each_row_that_can_match_once_and_in_order(
+            prefix in "[a/.-]{0,2}",
+            asked in prop::collection::vec("a[a./-]{0,4}[$]?", 1..4),
+            rows in prop::collection::btree_set("a[aé./-]{0,5}", 0..20),
+        ) {
+            let filters: Vec<String> = asked.iter().map(|text| format!("name~=^{text}")).collect();
+            let ranges = hinted(&prefix, &filters);
+            let table = Table::new("t");
+            let reached: Vec<&String> = ranges
+                .iter()
+                .flat_map(|range| {
+                    let range = range.rows(table.clone());
+                    rows.iter().filter(move |row| range.contains(row.as_bytes()))
+                })
+                .collect();
+            let mut in_order = reached.clone();
+            in_order.sort();
+            in_order.dedup();
+            prop_assert_eq!(&reached, &in_order);
+            let matching = |row: &&String| {
+                let is_match = |text: &String| {
+                    let pattern = regex::Regex::new(&format!("^{text}")).unwrap();
+                    pattern.is_match(row)
+                };
+                row.starts_with(&prefix) && asked.iter().any(is_match)
+            };
+            for row in rows.iter().filter(matching) {
+                prop_assert!(reached.contains(&row), "{} of {:?}", row, filters);
+            }
+        }
+
         #[test]
         fn name_hints_reach_each_row_that_can_match_once_and_in_order(
             prefix in "[ab]{0,2}",

@@ -77,7 +77,7 @@ pub(super) async fn answered<T: Remembered>(
         return Ok(None);
     };
     let (asked, outcomes) = wire::decode_answer(row.value, row.revision)?;
-    let is_same = asked[..] == once.fingerprint;
+    let is_same = asked == once.fingerprint;
     let recalled = is_same.then(|| T::recall(outcomes)).flatten();
     let value = recalled.ok_or_else(|| {
         Invalid::new(

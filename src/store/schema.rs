@@ -8,21 +8,29 @@
 //! v1/<namespace>/digests      digest, name -> (nothing)        the index of images by target
 //! v1/<namespace>/history      name, revision that made it -> HistoryRecord
 //! v1/<namespace>/deleted      when, name -> (nothing)          the index of names that are history only
+//! v1/<namespace>/forgotten    "until" -> the last revision that a wholly dropped history had, 8 bytes;
+//!                             nothing for the row's own
+//! v1/<namespace>/leases       id -> LeaseRecord
+//! v1/<namespace>/leased       id of a lease, type, resource -> (nothing)      what leases hold
+//! v1/<namespace>/held         id of a lease -> HoldsRecord     how much it holds
+//! v1/<namespace>/expiring     when, id -> (nothing)            the index of leases that expire
 //! v1/requests-<day>           request id -> RequestRecord
 //! v1/changes                  kept by the engine: revision -> ChangeRecord
 //! ```
 //!
 //! Keys are built so that their byte order is the order of their parts on every engine: a digest is
 //! one byte for the algorithm and then its bytes, of a length that the algorithm fixes; numbers have
-//! eight bytes, the high one first; text comes last, or ends with NUL, which no name has. So the leading parts of a key are a prefix of all keys that share them.
+//! eight bytes, the high one first, and the nanoseconds of an expiry four; text comes last, or ends with NUL, which no name has. So the leading parts of a key are a prefix of all keys that share them.
 
 use bytes::Bytes;
 
 use super::backup::LastBackup;
 use super::epoch::Gap;
-use crate::domain::{Algorithm, Digest, ImageName, Namespace, Timestamp};
+use crate::domain::{
+    Algorithm, Digest, ImageName, LeaseId, Namespace, Resource, Snapshotter, Timestamp,
+};
 use crate::error::Error;
-use crate::kv::{Key, Revision, Table};
+use crate::kv::{Key, Revision, Table, Versioned};
 
 /// The version that this release writes.
 pub const VERSION: u32 = 1;
@@ -111,6 +119,12 @@ pub fn images(namespace: &Namespace) -> Table {
     Table::logged(tenant_path(namespace, "images"))
 }
 
+/// The namespace that a table is of, whatever it holds.
+pub fn whose(path: &str) -> Option<&str> {
+    let (namespace, _) = path.strip_prefix(PREFIX)?.split_once('/')?;
+    Some(namespace)
+}
+
 /// The namespace whose images a table has, if it has any.
 pub fn whose_images(path: &str) -> Option<&str> {
     match path.strip_prefix(PREFIX)?.split_once('/')? {
@@ -119,12 +133,23 @@ pub fn whose_images(path: &str) -> Option<&str> {
     }
 }
 
+/// The tables that a namespace may have.
+const TENANT_KINDS: [&str; 9] = [
+    "images",
+    "digests",
+    "history",
+    "deleted",
+    "forgotten",
+    "leases",
+    "leased",
+    "held",
+    "expiring",
+];
+
 /// The namespace that a table is of, and its kind.
 pub fn parse_tenant(table: &Table) -> Option<(&str, &str)> {
     let (namespace, kind) = table.path().strip_prefix(PREFIX)?.split_once('/')?;
-    ["images", "digests", "history", "deleted"]
-        .contains(&kind)
-        .then_some((namespace, kind))
+    TENANT_KINDS.contains(&kind).then_some((namespace, kind))
 }
 
 /// The index of a namespace's images by target digest and name.
@@ -133,12 +158,17 @@ pub fn digests(namespace: &Namespace) -> Table {
 }
 
 /// All tables that a namespace may have. A namespace is empty when those that hold records are.
-pub fn tenant_tables(namespace: &Namespace) -> [Table; 4] {
+pub fn tenant_tables(namespace: &Namespace) -> [Table; TENANT_KINDS.len()] {
     [
         images(namespace),
         digests(namespace),
         history(namespace),
         deleted(namespace),
+        forgotten(namespace),
+        leases(namespace),
+        leased(namespace),
+        held(namespace),
+        expiring(namespace),
     ]
 }
 
@@ -151,6 +181,47 @@ pub fn history(namespace: &Namespace) -> Table {
 /// The names that have a history and no image, by when they were removed.
 pub fn deleted(namespace: &Namespace) -> Table {
     Table::new(tenant_path(namespace, "deleted"))
+}
+
+/// What is left of names whose whole history was dropped.
+pub fn forgotten(namespace: &Namespace) -> Table {
+    Table::new(tenant_path(namespace, "forgotten"))
+}
+
+/// Where it stands before which revision a name may have been something that nothing is known of.
+pub fn forgotten_key(namespace: &Namespace) -> Key {
+    forgotten(namespace).key("until")
+}
+
+/// Without a value it is the revision of the row, which a write does not know before it is done.
+pub fn parse_forgotten(row: &Versioned) -> Result<Revision, Error> {
+    match *row.value {
+        [] => Ok(row.revision),
+        _ => row.value[..]
+            .try_into()
+            .map(|until| Revision(u64::from_be_bytes(until)))
+            .map_err(|_| Error::corrupt("the note of dropped history makes no sense")),
+    }
+}
+
+/// A namespace's leases, by id. Logged, so that the log tells which write made a namespace.
+pub fn leases(namespace: &Namespace) -> Table {
+    Table::logged(tenant_path(namespace, "leases"))
+}
+
+/// What a namespace's leases hold, by lease.
+pub fn leased(namespace: &Namespace) -> Table {
+    Table::new(tenant_path(namespace, "leased"))
+}
+
+/// How much a namespace's leases hold: a row for each lease, by id.
+pub fn held(namespace: &Namespace) -> Table {
+    Table::new(tenant_path(namespace, "held"))
+}
+
+/// The leases that say when they expire, by when.
+pub fn expiring(namespace: &Namespace) -> Table {
+    Table::new(tenant_path(namespace, "expiring"))
 }
 
 /// What the paths of the tables of answers begin with.
@@ -267,6 +338,122 @@ pub fn parse_deleted_row(row: &[u8]) -> Result<(u64, ImageName), Error> {
     Ok((u64::from_be_bytes(*millis), parse_name(name)?))
 }
 
+pub fn lease_row(id: &LeaseId) -> Bytes {
+    Bytes::copy_from_slice(id.as_str().as_bytes())
+}
+
+pub fn lease_key(namespace: &Namespace, id: &LeaseId) -> Key {
+    leases(namespace).key(lease_row(id))
+}
+
+pub fn parse_lease(row: &[u8]) -> Result<LeaseId, Error> {
+    parse_text(row, "a lease's key")
+}
+
+/// Where it stands how much a lease holds. The row comes and goes with the lease.
+pub fn held_key(namespace: &Namespace, id: &LeaseId) -> Key {
+    held(namespace).key(lease_row(id))
+}
+
+/// The seconds, so that those before 1970 come first; then the nanoseconds, and the id.
+pub fn expiring_row(at: Timestamp, id: &LeaseId) -> Bytes {
+    let mut row = (at.seconds() ^ i64::MIN).to_be_bytes().to_vec();
+    row.extend_from_slice(&at.nanos().to_be_bytes());
+    row.extend_from_slice(id.as_str().as_bytes());
+    row.into()
+}
+
+pub fn expiring_key(namespace: &Namespace, at: Timestamp, id: &LeaseId) -> Key {
+    expiring(namespace).key(expiring_row(at, id))
+}
+
+/// When a lease expires, and which.
+pub fn parse_expiring_row(row: &[u8]) -> Result<(Timestamp, LeaseId), Error> {
+    let parse = || {
+        let (seconds, rest) = row.split_first_chunk()?;
+        let (nanos, id) = rest.split_first_chunk()?;
+        let seconds = i64::from_be_bytes(*seconds) ^ i64::MIN;
+        let at = Timestamp::new(seconds, u32::from_be_bytes(*nanos)).ok()?;
+        Some((at, id))
+    };
+    let (at, id) = parse().ok_or_else(|| {
+        Error::corrupt(format!(
+            "a row of leases that expire has no time: {:?}",
+            row.escape_ascii().to_string()
+        ))
+    })?;
+    Ok((at, parse_lease(id)?))
+}
+
+/// The leading part of the rows of what a lease holds.
+pub fn leased_part(id: &LeaseId) -> Vec<u8> {
+    let mut part = id.as_str().as_bytes().to_vec();
+    part.push(0);
+    part
+}
+
+pub fn leased_row(id: &LeaseId, resource: &Resource) -> Bytes {
+    let mut row = leased_part(id);
+    let mut part = |bytes: &[u8]| row.extend_from_slice(bytes);
+    match resource {
+        Resource::Content(digest) => {
+            part(b"content\0");
+            part(&digest_part(digest));
+        }
+        Resource::Image(name) => {
+            part(b"images\0");
+            part(name.as_str().as_bytes());
+        }
+        Resource::Ingest(id) => {
+            part(b"ingests\0");
+            part(id.as_str().as_bytes());
+        }
+        Resource::Snapshot { snapshotter, key } => {
+            part(SNAPSHOTS.as_bytes());
+            part(snapshotter.as_str().as_bytes());
+            part(b"\0");
+            part(key.as_str().as_bytes());
+        }
+    }
+    row.into()
+}
+
+pub fn leased_key(namespace: &Namespace, id: &LeaseId, resource: &Resource) -> Key {
+    leased(namespace).key(leased_row(id, resource))
+}
+
+/// What the type of a snapshot begins with; its keeper follows.
+const SNAPSHOTS: &str = "snapshots/";
+
+/// A lease, and something that it holds.
+pub fn parse_leased_row(row: &[u8]) -> Result<(LeaseId, Resource), Error> {
+    let parse = || {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let mut parts = row.splitn(3, |byte| *byte == 0);
+        let lease = text(parts.next()?)?.parse().ok()?;
+        let (kind, id) = (text(parts.next()?)?, parts.next()?);
+        let resource = match kind {
+            "content" => {
+                let (digest, rest) = split_digest(id)?;
+                Resource::Content(rest.is_empty().then_some(digest)?)
+            }
+            "images" => Resource::Image(text(id)?.parse().ok()?),
+            "ingests" => Resource::Ingest(text(id)?.parse().ok()?),
+            kind => Resource::Snapshot {
+                snapshotter: kind.strip_prefix(SNAPSHOTS)?.parse::<Snapshotter>().ok()?,
+                key: text(id)?.parse().ok()?,
+            },
+        };
+        Some((lease, resource))
+    };
+    parse().ok_or_else(|| {
+        Error::corrupt(format!(
+            "a row of what leases hold makes no sense: {:?}",
+            row.escape_ascii().to_string()
+        ))
+    })
+}
+
 /// Takes a digest from the start of a key or of a stored value; what follows it is returned. `None`
 /// for one of an unknown algorithm, or cut short.
 pub fn split_digest(bytes: &[u8]) -> Option<(Digest, &[u8])> {
@@ -332,7 +519,45 @@ mod tests {
         "\\PC{1,8}".prop_filter_map("names", |text| text.parse().ok())
     }
 
+    fn any_resource() -> impl Strategy<Value = Resource> {
+        let text = || "\\PC{1,4}";
+        prop_oneof![
+            any_digest().prop_map(Resource::Content),
+            any_name().prop_map(Resource::Image),
+            text().prop_map(|id| Resource::Ingest(id.parse().unwrap())),
+            ("[^/\0]{1,3}", text()).prop_map(|(snapshotter, key)| Resource::Snapshot {
+                snapshotter: snapshotter.parse().unwrap(),
+                key: key.parse().unwrap(),
+            }),
+        ]
+    }
+
+    fn any_leased() -> impl Strategy<Value = (LeaseId, Resource)> {
+        ("[^\0]{1,3}", any_resource()).prop_map(|(id, resource)| (id.parse().unwrap(), resource))
+    }
+
+    fn any_expiry() -> impl Strategy<Value = (Timestamp, LeaseId)> {
+        // Also of before 1970.
+        let at = (-2i64..2, 0u32..300).prop_map(|(s, n)| Timestamp::new(s, n).unwrap());
+        (at, "[^\0]{1,3}").prop_map(|(at, id)| (at, id.parse().unwrap()))
+    }
+
     proptest! {
+        #[test]
+        fn leases_that_expire_are_in_the_order_of_when(a in any_expiry(), b in any_expiry()) {
+            let row = |(at, id): &(Timestamp, LeaseId)| expiring_row(*at, id);
+            prop_assert_eq!(row(&a).cmp(&row(&b)), a.cmp(&b));
+            prop_assert_eq!(parse_expiring_row(&row(&a)).unwrap(), a);
+        }
+
+        #[test]
+        fn what_leases_hold_is_in_the_order_of_leases_and_resources(a in any_leased(), b in any_leased()) {
+            let row = |(id, resource): &(LeaseId, Resource)| leased_row(id, resource);
+            prop_assert_eq!(row(&a).cmp(&row(&b)), a.cmp(&b));
+            prop_assert_eq!(row(&a).starts_with(&leased_part(&b.0)), a.0 == b.0);
+            prop_assert_eq!(parse_leased_row(&row(&a)).unwrap(), a);
+        }
+
         #[test]
         fn the_byte_order_of_keys_is_the_order_of_their_parts(
             a in (any_digest(), any_name()), b in (any_digest(), any_name()),
@@ -366,6 +591,14 @@ mod tests {
                 prop_assert_eq!(&history_row(&name, made)[..], &row[..]);
             }
             let _ = parse_deleted_row(&row);
+            if let Ok((at, id)) = parse_expiring_row(&row) {
+                prop_assert_eq!(&expiring_row(at, &id)[..], &row[..]);
+            }
+            let _ = parse_leased_row(&row);
+            let leased = [b"l\0content\0", &row[..]].concat();
+            if let Ok((lease, resource)) = parse_leased_row(&leased) {
+                prop_assert_eq!(&leased_row(&lease, &resource)[..], &leased[..]);
+            }
         }
     }
 
@@ -374,5 +607,13 @@ mod tests {
         let odd: Namespace = "namespaces".parse().unwrap();
         assert_ne!(images(&odd), namespaces());
         assert!("a/b".parse::<Namespace>().is_err());
+    }
+
+    #[test]
+    fn the_tables_of_a_namespace_are_known_as_such() {
+        let namespace: Namespace = "ns".parse().unwrap();
+        for (table, kind) in tenant_tables(&namespace).iter().zip(TENANT_KINDS) {
+            assert_eq!(parse_tenant(table), Some(("ns", kind)));
+        }
     }
 }

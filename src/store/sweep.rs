@@ -1,7 +1,8 @@
-//! What time alone removes: answers to requests, and the history of names that are gone.
+//! What time alone removes: answers to requests, leases, and the history of names that are gone.
 
 use bytes::Bytes;
 
+use super::edit::as_seen;
 use super::namespaces::Namespaces;
 use super::{Store, request, schema};
 use crate::domain::{HistoryLimit, ImageName, Namespace, Timestamp};
@@ -15,6 +16,8 @@ pub struct Swept {
     pub days: usize,
     /// Names whose history has expired.
     pub names: usize,
+    /// Leases that have expired.
+    pub leases: usize,
     /// Whether there is more to remove at once.
     pub has_more: bool,
 }
@@ -49,6 +52,9 @@ impl Store {
                 has_removed = true;
             }
             swept.has_more |= is_full && has_removed;
+            let leases = self.leases().sweep(&namespace).await?;
+            swept.leases += leases.leases;
+            swept.has_more |= leases.has_more;
         }
         Ok(swept)
     }
@@ -87,6 +93,12 @@ impl Store {
         let history = schema::history(namespace);
         let of_name = Rows::starting_with(history.clone(), &schema::history_part(name));
         let held = snapshot.scan(&of_name, MOST_HELD).await?;
+        let until = schema::forgotten_key(namespace);
+        let noted = snapshot
+            .get(std::slice::from_ref(&until))
+            .await?
+            .pop()
+            .flatten();
         drop(snapshot);
         let deleted = schema::deleted(namespace).key(row.clone());
         let mut batch = Batch::new(now.millis());
@@ -105,6 +117,16 @@ impl Store {
         }
         if held.is_end {
             batch.delete(deleted);
+            // The index was written when the name was removed, and its history ended then.
+            let is_noted = match &noted {
+                Some(noted) => schema::parse_forgotten(noted)? >= *written,
+                None => false,
+            };
+            if !is_noted {
+                batch
+                    .guard(as_seen(until.clone(), noted.as_ref()))
+                    .put(until, written.0.to_be_bytes().to_vec());
+            }
         }
         match self.inner.kv.commit(batch).await {
             Ok(_) if held.is_end => Ok(Forgotten::Whole),

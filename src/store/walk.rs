@@ -1,5 +1,6 @@
 //! Walking over the images that a query asks for, a bounded step at a time, at one revision.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -58,8 +59,14 @@ pub(super) struct Weighed {
 }
 
 impl Walk {
+    /// A walk over one table, in its order.
     pub fn new(snapshot: Arc<dyn Snapshot>, query: ImageQuery) -> Self {
-        let (by_digest, ranges) = match query.access() {
+        let access = query.access();
+        Self::over(snapshot, query, access)
+    }
+
+    fn over(snapshot: Arc<dyn Snapshot>, query: ImageQuery, access: Access) -> Self {
+        let (by_digest, ranges) = match access {
             Access::Names(ranges) => (false, ranges),
             Access::Digests(ranges) => (true, ranges),
         };
@@ -102,6 +109,38 @@ impl Walk {
     /// Reads on, at most `limit` rows; `None` at the end. An empty step is not the end: each looks in
     /// one place only.
     pub async fn step(&mut self, limit: usize) -> Result<Option<Vec<Passed>>, Error> {
+        let Some((namespace, found)) = self.found(limit).await? else {
+            return Ok(None);
+        };
+        let mut passed = Vec::with_capacity(found.len());
+        for (row, found) in found {
+            let image = self.asked_for(&namespace, found).await?;
+            let cursor = Cursor {
+                namespace: namespace.clone(),
+                row,
+            };
+            passed.push(Passed { cursor, image });
+        }
+        Ok(Some(passed))
+    }
+
+    /// The image of a row, unless the filter refuses it.
+    async fn asked_for(
+        &self,
+        namespace: &Namespace,
+        found: Option<(ImageName, Versioned)>,
+    ) -> Result<Option<Weighed>, Error> {
+        if self.query.filter().is_costly() {
+            // Lets others have the thread, and deadlines be kept, between two matches.
+            task::yield_now().await;
+        }
+        match found {
+            Some((name, value)) => self.weigh(namespace, name, value),
+            None => Ok(None),
+        }
+    }
+
+    async fn found(&mut self, limit: usize) -> Result<Option<(Namespace, Vec<Found>)>, Error> {
         // What an index points to is read all at once, and may be large.
         let limit = if self.by_digest {
             limit.min(FOLLOWED)
@@ -120,24 +159,7 @@ impl Walk {
             };
             rows.into_iter().map(named).collect::<Result<_, Error>>()?
         };
-        let is_costly = self.query.filter().is_costly();
-        let mut passed = Vec::with_capacity(found.len());
-        for (row, found) in found {
-            if is_costly {
-                // Lets others have the thread, and deadlines be kept, between two matches.
-                task::yield_now().await;
-            }
-            let image = match found {
-                Some((name, value)) => self.weigh(&namespace, name, value)?,
-                None => None,
-            };
-            let cursor = Cursor {
-                namespace: namespace.clone(),
-                row,
-            };
-            passed.push(Passed { cursor, image });
-        }
-        Ok(Some(passed))
+        Ok(Some((namespace, found)))
     }
 
     /// Walks to the end and counts.
@@ -298,6 +320,55 @@ impl Walk {
     }
 }
 
+/// All images of one revision that match, each once, some at a time and as fast as they are asked for: by
+/// name, except where filters or the query ask for digests.
+///
+/// Holds the snapshot that it reads, and is for who reads to the end at once; [`super::Images::stream`] is
+/// for slow readers.
+pub struct ImageWalk {
+    walks: Vec<Walk>,
+    revision: Revision,
+    /// What has come already, where another table may bring it again.
+    seen: Option<BTreeSet<(Namespace, ImageName)>>,
+}
+
+impl ImageWalk {
+    pub(super) fn new(snapshot: Arc<dyn Snapshot>, query: &ImageQuery) -> Self {
+        let walk = |access| Walk::over(snapshot.clone(), query.clone(), access);
+        let walks: Vec<Walk> = query.accesses().into_iter().map(walk).collect();
+        Self {
+            revision: snapshot.revision(),
+            seen: (walks.len() > 1).then(BTreeSet::new),
+            walks,
+        }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Some more, perhaps none; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<Stored<Image>>>, Error> {
+        let Some(walk) = self.walks.last_mut() else {
+            return Ok(None);
+        };
+        let Some((namespace, found)) = walk.found(WALK_STEP).await? else {
+            self.walks.pop();
+            return Ok(Some(Vec::new()));
+        };
+        let mut images = Vec::with_capacity(found.len());
+        for (_, found) in found {
+            let asked_for = walk.asked_for(&namespace, found).await?;
+            images.extend(asked_for.map(|found| found.image));
+        }
+        if let Some(seen) = &mut self.seen {
+            images
+                .retain(|image| seen.insert((image.namespace.clone(), image.record.name.clone())));
+        }
+        Ok(Some(images))
+    }
+}
+
 fn past_all_of(namespace: Namespace, ranges: usize) -> Place {
     Place::In {
         namespace,
@@ -312,6 +383,9 @@ pub(super) const MESSAGE_EXTRA: usize = 256;
 
 /// Index rows that are followed at once.
 const FOLLOWED: usize = 100;
+
+/// Rows that an [`ImageWalk`] reads at once.
+const WALK_STEP: usize = 1000;
 
 /// Rows that a count reads at once.
 const COUNT_STEP: usize = 1000;

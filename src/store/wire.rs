@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Stored, schema};
+use super::{EndedBy, Stored, schema};
 use crate::domain::{
-    Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Namespace, NamespaceRecord,
-    Platform, Size, Timestamp,
+    Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Lease, LeaseId, Namespace,
+    NamespaceRecord, Platform, Size, Timestamp,
 };
 use crate::error::Error;
 use crate::kv::Revision;
@@ -28,9 +28,16 @@ pub struct ImageRow {
 pub struct HistoryRow {
     pub row: ImageRow,
     pub ended_at: Timestamp,
-    pub is_deleted: bool,
+    pub ended_by: EndedBy,
     /// Who ended it; empty where that is not known.
     pub caller: String,
+}
+
+/// How much a lease holds, as it is stored: how many rows say what, and how many bytes their keys have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    pub resources: u32,
+    pub bytes: u32,
 }
 
 /// Refuses a record that takes more than [`MAX_RECORD_BYTES`].
@@ -58,7 +65,7 @@ pub fn encode_history(ended: &HistoryRow) -> Bytes {
         version: Some(pb::history_record::Version::V1(pb::HistoryV1 {
             image: Some(image_v1(&ended.row.image, ended.row.ordinal)),
             ended_at: Some(stored_instant(ended.ended_at)),
-            deleted: ended.is_deleted,
+            ended_by: stored_ended_by(ended.ended_by).into(),
             caller: ended.caller.clone(),
         })),
     };
@@ -74,19 +81,41 @@ pub fn decode_history(name: ImageName, value: Bytes) -> Result<HistoryRow, Error
         return Err(corrupt(&"has a version that this release does not know"));
     };
     let read = || -> Result<_, Invalid> {
-        let image = v1
-            .image
-            .ok_or_else(|| Invalid::new("image", "is missing"))?;
+        let ended_by = read_ended_by(v1.ended_by())?;
+        let image = v1.image.ok_or_else(|| missing("image"))?;
         let ordinal = image.ordinal;
         let image = read_image(name.clone(), image)?;
         Ok(HistoryRow {
             row: ImageRow { image, ordinal },
             ended_at: read_instant(v1.ended_at)?,
-            is_deleted: v1.deleted,
+            ended_by,
             caller: v1.caller,
         })
     };
     read().map_err(|cause| corrupt(&cause))
+}
+
+fn stored_ended_by(by: EndedBy) -> pb::EndedBy {
+    match by {
+        EndedBy::Put => pb::EndedBy::Put,
+        EndedBy::Delete => pb::EndedBy::Delete,
+    }
+}
+
+fn read_ended_by(stored: pb::EndedBy) -> Result<EndedBy, Invalid> {
+    match stored {
+        pb::EndedBy::Put => Ok(EndedBy::Put),
+        pb::EndedBy::Delete => Ok(EndedBy::Delete),
+        // Read so also where it is one that is not known.
+        pb::EndedBy::Unspecified => Err(Invalid::new(
+            "ended_by",
+            "is missing, or is none that this release knows",
+        )),
+    }
+}
+
+fn missing(field: &'static str) -> Invalid {
+    Invalid::new(field, "is missing")
 }
 
 /// How many bytes an image takes as a record.
@@ -106,9 +135,7 @@ fn image_v1(image: &Image, ordinal: u64) -> pb::ImageV1 {
 }
 
 fn read_image(name: ImageName, v1: pb::ImageV1) -> Result<Image, Invalid> {
-    let target = v1
-        .target
-        .ok_or_else(|| Invalid::new("target", "is missing"))?;
+    let target = v1.target.ok_or_else(|| missing("target"))?;
     Ok(Image {
         name,
         target: read_descriptor(target)?,
@@ -157,6 +184,55 @@ fn read_namespace(name: Namespace, v1: pb::NamespaceV1) -> Result<NamespaceRecor
     })
 }
 
+/// Refuses a record that takes more than [`MAX_RECORD_BYTES`].
+pub fn encode_lease(lease: &Lease) -> Result<Bytes, Invalid> {
+    let record = pb::LeaseRecord {
+        version: Some(pb::lease_record::Version::V1(pb::LeaseV1 {
+            labels: lease.labels.clone(),
+            created_at: Some(stored_instant(lease.created_at)),
+        })),
+    };
+    bounded(record.encode_to_vec(), "lease")
+}
+
+pub fn decode_lease(id: LeaseId, value: Bytes) -> Result<Lease, Error> {
+    let corrupt =
+        |why: &dyn std::fmt::Display| Error::corrupt(format!("the record of lease {id}: {why}"));
+    let record = pb::LeaseRecord::decode(value).map_err(|cause| corrupt(&cause))?;
+    let Some(pb::lease_record::Version::V1(v1)) = record.version else {
+        return Err(corrupt(&"has a version that this release does not know"));
+    };
+    let created_at = read_instant(v1.created_at).map_err(|cause| corrupt(&cause))?;
+    Ok(Lease {
+        id,
+        labels: v1.labels,
+        created_at,
+    })
+}
+
+pub fn encode_holds(holds: Holds) -> Bytes {
+    let record = pb::HoldsRecord {
+        version: Some(pb::holds_record::Version::V1(pb::HoldsV1 {
+            resources: holds.resources,
+            bytes: holds.bytes,
+        })),
+    };
+    record.encode_to_vec().into()
+}
+
+pub fn decode_holds(id: &LeaseId, value: Bytes) -> Result<Holds, Error> {
+    let corrupt =
+        |why: &dyn std::fmt::Display| Error::corrupt(format!("how much lease {id} holds: {why}"));
+    let record = pb::HoldsRecord::decode(value).map_err(|cause| corrupt(&cause))?;
+    let Some(pb::holds_record::Version::V1(v1)) = record.version else {
+        return Err(corrupt(&"has a version that this release does not know"));
+    };
+    Ok(Holds {
+        resources: v1.resources,
+        bytes: v1.bytes,
+    })
+}
+
 /// What became of one record, as the answer to a request is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -188,7 +264,7 @@ pub fn encode_answer(fingerprint: &[u8; 32], outcomes: &[Outcome]) -> Bytes {
 }
 
 /// What was asked for, and the answer; `given` is the revision of the answer.
-pub fn decode_answer(value: Bytes, given: Revision) -> Result<(Bytes, Vec<Outcome>), Error> {
+pub fn decode_answer(value: Bytes, given: Revision) -> Result<([u8; 32], Vec<Outcome>), Error> {
     let corrupt =
         |why: &dyn std::fmt::Display| Error::corrupt(format!("the answer to a request: {why}"));
     let record = pb::RequestRecord::decode(value).map_err(|cause| corrupt(&cause))?;
@@ -200,55 +276,69 @@ pub fn decode_answer(value: Bytes, given: Revision) -> Result<(Bytes, Vec<Outcom
         .into_iter()
         .map(|stored| read_outcome(stored, given));
     let outcomes: Result<_, Invalid> = outcomes.collect();
-    Ok((v1.fingerprint, outcomes.map_err(|cause| corrupt(&cause))?))
+    let fingerprint = v1.fingerprint[..]
+        .try_into()
+        .map_err(|_| corrupt(&"its fingerprint has not 32 bytes"))?;
+    Ok((fingerprint, outcomes.map_err(|cause| corrupt(&cause))?))
 }
 
 fn stored_outcome(outcome: &Outcome) -> pb::Outcome {
-    let mut stored = pb::Outcome {
+    let record = |stored: &Stored<Recorded>| {
+        let namespace = stored.namespace.as_str().to_owned();
+        match &stored.record {
+            Recorded::Image(image) => pb::outcome::Record::Image(pb::ImageOutcome {
+                namespace,
+                name: image.name.as_str().to_owned(),
+                image: Some(image_v1(image, 0)),
+            }),
+            Recorded::Namespace(record) => pb::outcome::Record::Namespace(pb::NamespaceOutcome {
+                name: namespace,
+                namespace: Some(namespace_v1(record)),
+                images: outcome.images,
+            }),
+        }
+    };
+    let made = outcome.stored.as_ref().map(|stored| stored.revision.0);
+    pb::Outcome {
+        record: outcome.stored.as_ref().map(record),
+        made: made.unwrap_or_default(),
         changed: outcome.changed,
         created: outcome.created,
-        images: outcome.images,
-        ..pb::Outcome::default()
-    };
-    if let Some(written) = &outcome.stored {
-        stored.namespace = written.namespace.as_str().to_owned();
-        stored.made = written.revision.0;
-        match &written.record {
-            Recorded::Image(image) => {
-                stored.name = image.name.as_str().to_owned();
-                stored.image = Some(image_v1(image, 0));
-            }
-            Recorded::Namespace(record) => stored.record = Some(namespace_v1(record)),
-        }
     }
-    stored
 }
 
-fn read_outcome(stored: pb::Outcome, given: Revision) -> Result<Outcome, Invalid> {
-    let record = match (stored.image, stored.record) {
-        (Some(image), _) => Some(Recorded::Image(read_image(stored.name.parse()?, image)?)),
-        (None, Some(record)) => {
-            let name = stored.namespace.parse()?;
-            Some(Recorded::Namespace(read_namespace(name, record)?))
-        }
-        (None, None) => None,
-    };
-    let revision = match stored.made {
+fn read_outcome(outcome: pb::Outcome, given: Revision) -> Result<Outcome, Invalid> {
+    let revision = match outcome.made {
         0 => given,
         made => Revision(made),
     };
-    let stored_as = |record| {
-        Ok(Stored {
-            namespace: stored.namespace.parse()?,
-            record,
-            revision,
-        })
+    let mut images = 0;
+    let stored = match outcome.record {
+        None => None,
+        Some(pb::outcome::Record::Image(stored)) => {
+            let image = stored.image.ok_or_else(|| missing("image"))?;
+            Some(Stored {
+                namespace: stored.namespace.parse()?,
+                record: Recorded::Image(read_image(stored.name.parse()?, image)?),
+                revision,
+            })
+        }
+        Some(pb::outcome::Record::Namespace(stored)) => {
+            let namespace: Namespace = stored.name.parse()?;
+            let record = stored.namespace.ok_or_else(|| missing("namespace"))?;
+            images = stored.images;
+            Some(Stored {
+                namespace: namespace.clone(),
+                record: Recorded::Namespace(read_namespace(namespace, record)?),
+                revision,
+            })
+        }
     };
     Ok(Outcome {
-        stored: record.map(stored_as).transpose()?,
-        changed: stored.changed,
-        created: stored.created,
-        images: stored.images,
+        stored,
+        changed: outcome.changed,
+        created: outcome.created,
+        images,
     })
 }
 
@@ -326,6 +416,6 @@ fn stored_instant(time: Timestamp) -> pb::Instant {
 }
 
 fn read_instant(stored: Option<pb::Instant>) -> Result<Timestamp, Invalid> {
-    let stored = stored.ok_or_else(|| Invalid::new("time", "is missing"))?;
+    let stored = stored.ok_or_else(|| missing("time"))?;
     Timestamp::new(stored.seconds, stored.nanos)
 }

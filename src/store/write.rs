@@ -5,10 +5,8 @@ use bytes::Bytes;
 use super::edit::{Decision, Glance, Seen, as_seen};
 use super::request::Remembered;
 use super::wire::{self, HistoryRow, ImageRow, Outcome, Recorded};
-use super::{Precondition, Stored, schema};
-use crate::domain::{
-    Digest, Image, ImageChange, ImageName, Invalid, Namespace, NamespaceRecord, Timestamp,
-};
+use super::{EndedBy, Precondition, Stored, namespaces, schema};
+use crate::domain::{Dating, Digest, Image, ImageChange, ImageName, Invalid, Labels, Namespace};
 use crate::error::{Error, Subject};
 use crate::kv::{Batch, Key, Revision, Rows, Scanned, Versioned};
 
@@ -26,10 +24,17 @@ pub struct ImageWrite {
     reason = "a request has few, and most are the large one"
 )]
 pub enum Act {
-    Put(ImageChange),
+    Put(ImageChange, Dating),
     Delete {
         /// Nothing is wrong when there is no such record.
         allow_missing: bool,
+    },
+    /// Puts the target that another record has, as it was before any of the writes.
+    Tag {
+        from: ImageName,
+        /// `None` for the other's labels.
+        labels: Option<Labels>,
+        dating: Dating,
     },
     /// Puts a generation again, named by the revision that made it; without one, the newest in
     /// history.
@@ -65,7 +70,7 @@ const TRIMMED: usize = 8;
 const GLANCES: usize = 3;
 
 impl Writes<'_> {
-    /// The namespace first, then the record of each write.
+    /// The namespace first, then the record of each write, then those that are tagged.
     pub fn keys(&self) -> Vec<Key> {
         let images = schema::images(self.namespace);
         let mut keys = Vec::with_capacity(1 + self.writes.len());
@@ -75,6 +80,10 @@ impl Writes<'_> {
                 .iter()
                 .map(|write| images.key(schema::image_row(&write.name))),
         );
+        keys.extend(self.writes.iter().filter_map(|write| match &write.act {
+            Act::Tag { from, .. } => Some(images.key(schema::image_row(from))),
+            Act::Put(..) | Act::Delete { .. } | Act::Rollback(_) => None,
+        }));
         keys
     }
 
@@ -107,7 +116,7 @@ impl Writes<'_> {
                     let table = schema::history(self.namespace);
                     Some((Rows::starting_with(table, &wanted), 1))
                 }
-                Act::Rollback(None) | Act::Put(_) | Act::Delete { .. } => None,
+                Act::Rollback(None) | Act::Put(..) | Act::Tag { .. } | Act::Delete { .. } => None,
             });
         }
         Ok(glances)
@@ -121,11 +130,16 @@ impl Writes<'_> {
             adds: false,
         };
         let mut applied = Vec::with_capacity(self.writes.len());
+        let mut sources = keys.iter().zip(&seen.rows).skip(1 + self.writes.len());
         for (i, write) in self.writes.iter().enumerate() {
             let at = Place {
                 key: &keys[1 + i],
                 row: seen.rows[1 + i].as_ref(),
                 history: &seen.scanned[GLANCES * i..GLANCES * (i + 1)],
+                source: match write.act {
+                    Act::Tag { .. } => sources.next().map(|(key, row)| (key, row.as_ref())),
+                    Act::Put(..) | Act::Delete { .. } | Act::Rollback(_) => None,
+                },
             };
             let done = plan
                 .write(write, &at)
@@ -146,14 +160,8 @@ impl Writes<'_> {
         }
         let (adds, mut batch) = (plan.adds, plan.batch);
         if adds {
-            let [namespace, ..] = keys else {
-                unreachable!("the namespace's key is always there")
-            };
-            batch.guard(as_seen(namespace.clone(), seen.rows[0].as_ref()));
-            if seen.rows[0].is_none() {
-                let made = NamespaceRecord::new(self.namespace.clone(), seen.now);
-                batch.put(namespace.clone(), wire::encode_namespace(&made)?);
-            }
+            let row = seen.rows[0].as_ref();
+            namespaces::need(&mut batch, self.namespace, row, seen.now)?;
         } else if !batch.is_empty() {
             batch.frees_space();
         }
@@ -210,6 +218,8 @@ struct Place<'a> {
     row: Option<&'a Versioned>,
     /// As [`Writes::glances`] asked for it.
     history: &'a [Scanned],
+    /// The record that is tagged.
+    source: Option<(&'a Key, Option<&'a Versioned>)>,
 }
 
 /// A record that stands, and its place among the generations of its name.
@@ -235,7 +245,7 @@ impl Plan<'_> {
             write.when.check(subject, expected, &self.seen.known)?;
         }
         match &write.act {
-            Act::Put(change) => self.put(write, at, old, change, None),
+            Act::Put(change, dating) => self.put(write, at, old, change, *dating),
             Act::Delete { .. } => match old {
                 Some(old) => self.delete(write, at, old),
                 None if allows_missing => {
@@ -248,6 +258,26 @@ impl Plan<'_> {
                 }
                 None => Err(Error::NotFound(subject())),
             },
+            Act::Tag {
+                from,
+                labels,
+                dating,
+            } => {
+                let source = at.source.and_then(|(key, row)| Some((key, row?)));
+                let Some((key, row)) = source else {
+                    return Err(Error::NotFound(Subject::Image(
+                        self.writes.namespace.clone(),
+                        from.clone(),
+                    )));
+                };
+                self.batch.guard(as_seen(key.clone(), Some(row)));
+                let tagged = wire::decode_image(from.clone(), row.value.clone())?.image;
+                let change = ImageChange::Replace {
+                    target: tagged.target,
+                    labels: labels.clone().unwrap_or(tagged.labels),
+                };
+                self.put(write, at, old, &change, *dating)
+            }
             Act::Rollback(made) => {
                 let current = old
                     .as_ref()
@@ -269,34 +299,37 @@ impl Plan<'_> {
                     target: wanted.target,
                     labels: wanted.labels,
                 };
-                self.put(write, at, old, &again, Some(wanted.created_at))
+                // It keeps its age, or gets it back.
+                let dating = match old {
+                    Some(_) => Dating::Changes,
+                    None => Dating::Kept {
+                        created_at: wanted.created_at,
+                        updated_at: self.seen.now,
+                    },
+                };
+                self.put(write, at, old, &again, dating)
             }
         }
     }
 
-    /// `created_at` is the age of a record that comes back.
     fn put(
         &mut self,
         write: &ImageWrite,
         at: &Place<'_>,
         old: Option<Standing>,
         change: &ImageChange,
-        created_at: Option<Timestamp>,
+        dating: Dating,
     ) -> Result<Applied, Error> {
         let before = old.as_ref().map(|old| &old.stored.record);
-        let record = change.apply(&write.name, before, self.seen.now)?;
-        let Some(mut record) = record else {
+        let record = change.apply(&write.name, before, dating, self.seen.now)?;
+        let Some(record) = record else {
             return Err(Error::NotFound(self.subject(write)));
         };
-        let created = old.is_none();
-        if let Some(created_at) = created_at.filter(|_| created) {
-            record.created_at = created_at;
-        }
         self.batch.guard(as_seen(at.key.clone(), at.row));
         let Some(old) = old else {
             let ordinal = match ended(write, &at.history[1])? {
                 Some(last) => {
-                    if last.is_deleted {
+                    if last.ended_by == EndedBy::Delete {
                         let namespace = self.writes.namespace;
                         let removed = schema::deleted_key(namespace, last.ended_at, &write.name);
                         self.batch.delete(removed);
@@ -309,7 +342,7 @@ impl Plan<'_> {
             self.point(&record, None);
             return Ok(self.applied(record, true, true));
         };
-        if record == old.stored.record {
+        if record == old.stored.record && !dating.is_always_written() {
             return Ok(Applied {
                 stored: Some(old.stored),
                 changed: false,
@@ -318,7 +351,7 @@ impl Plan<'_> {
         }
         self.store(at, &record, old.ordinal + 1)?;
         self.point(&record, Some(*old.stored.record.target.digest()));
-        self.end(write, at, old, false)?;
+        self.end(write, at, old, EndedBy::Put)?;
         Ok(self.applied(record, true, false))
     }
 
@@ -335,7 +368,7 @@ impl Plan<'_> {
             .delete(at.key.clone())
             .delete(schema::digest_key(namespace, &digest, &write.name));
         let removed = old.stored.clone();
-        self.end(write, at, old, true)?;
+        self.end(write, at, old, EndedBy::Delete)?;
         Ok(Applied {
             stored: Some(removed),
             changed: true,
@@ -370,7 +403,7 @@ impl Plan<'_> {
         write: &ImageWrite,
         at: &Place<'_>,
         old: Standing,
-        is_deleted: bool,
+        ended_by: EndedBy,
     ) -> Result<(), Error> {
         let namespace = self.writes.namespace;
         let limit = self.writes.limit(&self.seen.rows)?;
@@ -382,9 +415,14 @@ impl Plan<'_> {
                     .delete(schema::history(namespace).key(row.clone()));
             }
         }
+        let is_deleted = ended_by == EndedBy::Delete;
         // What is left of a removed name ends with its removal, also where nothing is kept otherwise.
         let is_kept = limit > 0 || (is_deleted && !at.history[0].is_end);
         if !is_kept {
+            if is_deleted {
+                let until = schema::forgotten_key(namespace);
+                self.batch.put(until, Bytes::new());
+            }
             return Ok(());
         }
         let made = old.stored.revision;
@@ -394,7 +432,7 @@ impl Plan<'_> {
                 ordinal: old.ordinal,
             },
             ended_at: self.seen.now,
-            is_deleted,
+            ended_by,
             caller: self.writes.caller.unwrap_or_default().to_owned(),
         };
         let key = schema::history_key(namespace, &write.name, made);

@@ -137,6 +137,31 @@ fn rm_removes_each_name_and_says_so() {
 }
 
 #[test]
+fn a_dry_run_of_a_removal_says_what_would_go_and_removes_nothing() {
+    let server = Server::start();
+    server.put("a", 1);
+    server.put("b", 1);
+    let before = server.json(&["status"])["revision"].clone();
+    let ran = server.run(["rm", "a", "nope", "b", "--dry-run"]);
+    assert_eq!(ran.stdout, "a would be removed\nb would be removed\n");
+    ran.told(4);
+    let other = digest(2);
+    let held = ["rm", "a", "--dry-run", "--if-target", &other];
+    server.run(held).told(5);
+    let would = server.json(&["rm", "a", "--dry-run"]);
+    assert_eq!(would[0], server.json(&["get", "a"]));
+
+    server.run(["ns", "rm", "default", "--dry-run"]).told(5);
+    let forced = ["ns", "rm", "default", "--force", "--dry-run"];
+    assert_eq!(
+        server.print(forced),
+        "default would be removed, with 2 images\n"
+    );
+    assert_eq!(server.print(["ls", "-q"]), "a\nb\n");
+    assert_eq!(server.json(&["status"])["revision"], before);
+}
+
+#[test]
 fn count_counts_what_ls_would_list() {
     let server = Server::start();
     for (name, number) in [("a:1", 1), ("a:2", 2), ("b:1", 1)] {

@@ -153,6 +153,23 @@ fn a_command_line_that_makes_no_sense_is_2() {
 }
 
 #[test]
+fn all_namespaces_make_no_sense_where_a_name_is_given() {
+    let one = digest(1);
+    let put = ["put", "a", "--digest", &one, "--media-type", INDEX];
+    for arguments in [
+        &[&put[..], &["--size", "1"]].concat()[..],
+        &["get", "a"],
+        &["label", "a", "k=v"],
+        &["rm", "a"],
+        &["history", "a"],
+        &["rollback", "a"],
+    ] {
+        let said = run(arguments.iter().chain(&["-n", "-"])).told(2);
+        assert!(said.starts_with("imagestore: --namespace - "), "{said}");
+    }
+}
+
+#[test]
 fn a_refused_value_is_told_by_the_option_it_came_with() {
     let server = Server::start();
     let one = digest(1);
@@ -191,7 +208,6 @@ fn a_refused_value_is_told_by_the_option_it_came_with() {
             put("a", &one, INDEX, "1", &["-n", "no//good"]),
             "--namespace",
         ),
-        (put("a", &one, INDEX, "1", &["-n", "-"]), "--namespace"),
         (put("a", &one, INDEX, "1", &["--if-etag", "x"]), "--if-etag"),
         (
             put("a", &one, INDEX, "1", &["--if-target", "x"]),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod commands;
+mod containerd;
 mod failures;
 mod harness;
 mod history;

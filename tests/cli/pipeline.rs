@@ -1,6 +1,7 @@
-//! How import sends its lines, as a server sees it that answers when the test wants.
+//! What import and rollback ask for, as a server sees it that answers when the test wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,15 +43,23 @@ struct Seen {
     under_way: BTreeSet<String>,
     most_under_way: usize,
     overlaps: Vec<String>,
+    /// The revisions that a name was asked for at.
+    looked_at: Vec<u64>,
 }
 
 /// Runs `import -` on a text against a watching server.
 fn import(pace: Pace, text: &str) -> (Ran, Seen) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f");
+    std::fs::write(&file, text).unwrap();
+    watched(pace, &["import".as_ref(), file.as_os_str()])
+}
+
+/// Runs a command against a watching server.
+fn watched(pace: Pace, arguments: &[&OsStr]) -> (Ran, Seen) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
-    let file = folder.path().join("f");
-    std::fs::write(&file, text).unwrap();
     let seen = Arc::new(Mutex::new(Seen::default()));
     let watcher = Watcher {
         pace,
@@ -65,8 +74,7 @@ fn import(pace: Pace, text: &str) -> (Ran, Seen) {
     let output = imagestore()
         .arg("-a")
         .arg(&socket)
-        .arg("import")
-        .arg(&file)
+        .args(arguments)
         .output()
         .unwrap();
     runtime.shutdown_background();
@@ -99,6 +107,33 @@ fn a_later_line_never_overtakes_an_earlier_one_of_the_same_name() {
         last.map(|(name, number)| (name.to_owned(), digest(number)))
             .into()
     );
+}
+
+#[test]
+fn rollback_reads_what_it_replaced_and_no_more() {
+    let (ran, seen) = watched(
+        Pace::FirstOfEachNameLate,
+        &["rollback", "a"].map(OsStr::new),
+    );
+    let (from, to) = (digest(8), digest(9));
+    assert_eq!(
+        ran.printed(),
+        format!("a rolled back from {from} to {to}\n")
+    );
+    assert_eq!(seen.looked_at, [8]);
+}
+
+/// A record whose digest is numbered by its revision.
+fn made_at(name: String, revision: u64) -> Image {
+    Image {
+        name,
+        target: Some(Descriptor {
+            digest: digest(u8::try_from(revision).unwrap()),
+            ..Descriptor::default()
+        }),
+        revision,
+        ..Image::default()
+    }
 }
 
 // === impl Watcher ===
@@ -138,15 +173,25 @@ impl Images for Watcher {
         }))
     }
 
-    async fn get(&self, _: Request<GetImageRequest>) -> Result<Response<GetImageResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+    async fn get(
+        &self,
+        request: Request<GetImageRequest>,
+    ) -> Result<Response<GetImageResponse>, Status> {
+        let GetImageRequest {
+            name, at_revision, ..
+        } = request.into_inner();
+        self.seen.lock().unwrap().looked_at.push(at_revision);
+        Ok(Response::new(GetImageResponse {
+            image: Some(made_at(name, at_revision)),
+            revision: 10,
+        }))
     }
 
     async fn list(
         &self,
         _: Request<ListImagesRequest>,
     ) -> Result<Response<ListImagesResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 
     type StreamStream = tokio_stream::Empty<Result<StreamImagesResponse, Status>>;
@@ -155,42 +200,47 @@ impl Images for Watcher {
         &self,
         _: Request<StreamImagesRequest>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 
     async fn count(
         &self,
         _: Request<CountImagesRequest>,
     ) -> Result<Response<CountImagesResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 
     async fn delete(
         &self,
         _: Request<DeleteImageRequest>,
     ) -> Result<Response<DeleteImageResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 
     async fn apply(
         &self,
         _: Request<ApplyImagesRequest>,
     ) -> Result<Response<ApplyImagesResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 
     async fn history(
         &self,
         _: Request<HistoryRequest>,
     ) -> Result<Response<HistoryResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 
     async fn rollback(
         &self,
-        _: Request<RollbackImageRequest>,
+        request: Request<RollbackImageRequest>,
     ) -> Result<Response<RollbackImageResponse>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Ok(Response::new(RollbackImageResponse {
+            image: Some(made_at(request.into_inner().name, 9)),
+            changed: true,
+            created: false,
+            revision: 9,
+        }))
     }
 
     type WatchStream = tokio_stream::Empty<Result<WatchImagesResponse, Status>>;
@@ -199,6 +249,6 @@ impl Images for Watcher {
         &self,
         _: Request<WatchImagesRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("import only puts"))
+        Err(Status::unimplemented("nobody asks for it"))
     }
 }

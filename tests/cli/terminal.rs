@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
+use flate2::read::GzDecoder;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::harness::{Server, line};
@@ -83,6 +84,20 @@ fn progress_is_shown_on_a_terminal_and_only_there_and_goes_away() {
         assert!(shown.stdout.starts_with(result), "{shown:?}");
         assert_eq!(shown.stdout.lines().count(), 1, "{shown:?}");
     }
+    let from = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/containerd-meta-1.6.20.db.gz"
+    );
+    let mut meta_db = Vec::new();
+    let packed = File::open(from).unwrap();
+    GzDecoder::new(packed).read_to_end(&mut meta_db).unwrap();
+    let meta_db = server.file("meta.db", meta_db);
+    let meta_db = meta_db.to_str().unwrap();
+    let taken = ["import", "--from-containerd-db", meta_db, "-n", "k8s.io"];
+    let shown = show(&server, &taken, OnTerminal::Stderr);
+    assert!(shown.screen.contains("299 images"), "{shown:?}");
+    assert!(shown.screen.ends_with("\r\x1b[2K"), "{shown:?}");
+    assert!(shown.stdout.starts_with("NAMESPACE"), "{shown:?}");
     let backup = server.path("backup");
     let shown = show(
         &server,

@@ -3,6 +3,8 @@
 // Each test binary uses its part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod random;
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ mod common;
 mod bad_input;
 mod history;
 mod images;
+mod import;
 mod listing;
 mod malformed;
 mod namespaces;

@@ -230,7 +230,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Modules of tests alone.
 fn is_test(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || path == "src/kv/conformance.rs"
+    path.ends_with("/tests.rs")
+        || path.contains("/tests/")
+        || path.starts_with("src/kv/conformance/")
 }
 
 #[test]

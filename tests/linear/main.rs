@@ -13,7 +13,6 @@ mod history;
 mod log;
 mod model;
 mod plan;
-mod random;
 mod rejected;
 mod wire;
 
@@ -21,7 +20,7 @@ use std::env;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{PATIENCE, Server, folder};
+use common::{PATIENCE, Server, folder, random};
 use futures::stream::{self, StreamExt};
 use rustix::process::Signal;
 

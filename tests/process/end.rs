@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use imagestore::proto::containerd::services::events::v1::SubscribeRequest;
+use imagestore::proto::containerd::services::events::v1::events_client::EventsClient;
 use imagestore::proto::v1 as pb;
 use imagestore::proto::v1::images_client::ImagesClient;
 use imagestore::proto::v1::watch_images_response::Kind;
@@ -129,6 +131,34 @@ async fn watches_of_images_end_at_once_and_say_that_the_server_goes_away() {
     let ended = idle.message().await.unwrap_err();
     assert_refused(&ended, Code::Unavailable, "GOING_AWAY", None);
     drop(idle);
+    let status = server.ended(NO_WAIT).await;
+    assert_eq!(status.code(), Some(0), "{}", server.stderr());
+    assert!(!server.stderr().contains("cut off"), "{}", server.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_of_containerds_clients_end_at_once_with_a_code_and_a_text() {
+    let mut server = Server::start().await;
+    let mut events = EventsClient::new(server.channel().await);
+    let request = SubscribeRequest::default();
+    let mut subscription = events.subscribe(request).await.unwrap().into_inner();
+    let mut images = server.images().await;
+    images.put(put("a", "a")).await.unwrap();
+    let told = subscription.message().await.unwrap().unwrap();
+    assert_eq!(
+        (&*told.namespace, &*told.topic),
+        ("default", "/images/create")
+    );
+    assert_eq!(server.status().await.watchers, 1);
+    server.signal(Signal::TERM);
+    let ended = subscription.message().await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert_eq!(
+        ended.message(),
+        "the server is going away; subscribe again: unavailable"
+    );
+    assert_eq!(ended.details(), b"");
+    drop(subscription);
     let status = server.ended(NO_WAIT).await;
     assert_eq!(status.code(), Some(0), "{}", server.stderr());
     assert!(!server.stderr().contains("cut off"), "{}", server.stderr());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use imagestore::Store;
 use imagestore::domain::{Algorithm, Descriptor, Digest, ImageChange, Labels, Size, Timestamp};
 use imagestore::kv::{Batch, Kv, Options, Redb, Table};
+use imagestore::proto::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
 use imagestore::proto::v1 as pb;
 use imagestore::store::{DeleteImage, PutImage, RequestId, StoreId, Surroundings};
 use tonic::Code;
@@ -41,6 +42,15 @@ async fn a_second_process_on_a_store_is_refused_at_once_and_told_who_holds_it() 
     );
     assert!(said.contains(root.path().to_str().unwrap()), "{said}");
     first.images().await.put(put("a", "a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_says_to_containerds_clients_which_process_it_is() {
+    let server = Server::start().await;
+    let mut client = IntrospectionClient::new(server.channel().await);
+    let said = client.server(()).await.unwrap().into_inner();
+    assert_eq!(said.pid, u64::from(server.pid()));
+    assert_eq!(said.pidns == 0, !cfg!(target_os = "linux"));
 }
 
 #[tokio::test]
@@ -184,8 +194,9 @@ async fn a_server_removes_what_has_expired() {
     };
     let refused = images.history(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
+    // The store's own rows, the namespaces, and the note that a history is gone.
     eventually("the answers of that day are gone too", async || {
-        server.status().await.tables == 2
+        server.status().await.tables == 3
     })
     .await;
 }

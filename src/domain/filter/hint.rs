@@ -1,8 +1,9 @@
 //! Which index can answer a filter: the lookup that surely finds all an alternative can match.
 
-use regex_syntax::hir::{HirKind, Look};
+use regex_syntax::hir::{Class, ClassUnicodeRange, HirKind, Look};
 
 use super::selector::{Selector, Test};
+use crate::domain::Algorithm;
 
 /// One lookup. What it finds is a superset of what its alternative matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,20 +14,27 @@ pub enum Hint {
     Name(String),
     /// The records whose name starts so.
     NamePrefix(String),
+    /// The records whose name is or starts with two parts or more, with one character, whichever, between
+    /// two of them. In most names it is the dot that the pattern did not escape.
+    NameParts { parts: Vec<String>, is_whole: bool },
     /// The records whose target has exactly this digest.
     Digest(String),
-    /// The records whose target's digest starts so.
+    /// The records whose target's digest starts so, as text; perhaps no digest does.
     DigestPrefix(String),
 }
 
 /// From this many characters after its algorithm on, a digest prefix is taken to be narrower than a name prefix.
 const TELLING_DIGEST: usize = 4;
 
-/// How a pattern confines a text.
+/// The most parts that a hint has.
+const MAX_PARTS: usize = 16;
+
+/// How a pattern confines a text: parts with one character between two of them, and whether they are all
+/// of it.
 #[derive(Debug, PartialEq, Eq)]
-enum Start {
-    Whole(String),
-    Prefix(String),
+struct Start {
+    parts: Vec<String>,
+    is_whole: bool,
 }
 
 impl Hint {
@@ -45,19 +53,38 @@ impl Hint {
             _ => return None,
         };
         let start = match &selector.test {
-            Test::Is(text) => Start::Whole(text.clone()),
+            Test::Is(text) => Start {
+                parts: vec![text.clone()],
+                is_whole: true,
+            },
             Test::Matches(pattern) => start_of(pattern.as_str())?,
             Test::Present | Test::Absent | Test::IsNot(_) | Test::Number(..) | Test::Time(..) => {
                 return None;
             }
         };
-        match (start, digest) {
+        let Start {
+            mut parts,
+            mut is_whole,
+        } = start;
+        if digest && parts.len() > 1 {
+            // No character stands for any other in a digest.
+            parts.truncate(1);
+            is_whole = false;
+        }
+        if parts.len() > 1 {
+            let is_telling = !parts[0].is_empty();
+            return is_telling.then_some(Self::NameParts { parts, is_whole });
+        }
+        let text = parts.pop()?;
+        match (is_whole, digest) {
             // An absent field counts as empty for ~=, and no index holds it.
-            (Start::Whole(text) | Start::Prefix(text), _) if text.is_empty() => None,
-            (Start::Whole(text), false) => Some(Self::Name(text)),
-            (Start::Whole(text), true) => Some(Self::Digest(text)),
-            (Start::Prefix(text), false) => Some(Self::NamePrefix(text)),
-            (Start::Prefix(text), true) => Some(Self::DigestPrefix(text)),
+            _ if text.is_empty() => None,
+            (true, false) => Some(Self::Name(text)),
+            (true, true) => Some(Self::Digest(text)),
+            (false, false) => Some(Self::NamePrefix(text)),
+            // All digests of an algorithm are found faster in the table of names.
+            (false, true) if is_algorithm(&text) => None,
+            (false, true) => Some(Self::DigestPrefix(text)),
         }
     }
 
@@ -66,6 +93,7 @@ impl Hint {
         match self {
             Self::All => (0, 0),
             Self::NamePrefix(prefix) => (2, prefix.len()),
+            Self::NameParts { parts, .. } => (2, parts.iter().map(String::len).sum()),
             Self::DigestPrefix(prefix) => {
                 let telling = prefix
                     .split_once(':')
@@ -78,28 +106,53 @@ impl Hint {
     }
 }
 
+/// Whether a text is the beginning of digests and tells nothing but their algorithm.
+fn is_algorithm(text: &str) -> bool {
+    let name = text.strip_suffix(':').unwrap_or(text);
+    let is_whole = name.len() < text.len();
+    Algorithm::ALL.iter().any(|algorithm| match is_whole {
+        true => algorithm.name() == name,
+        false => algorithm.name().starts_with(name),
+    })
+}
+
 /// The text that every match of the pattern must start with, from the pattern's structure: it must be a sequence that
-/// opens with the start of the text and goes on with literals. Alternatives and folded case are other structures.
+/// opens with the start of the text and goes on with literals and, between them, with what matches one character that
+/// may be a dot. Alternatives and folded case are other structures.
 fn start_of(pattern: &str) -> Option<Start> {
     let hir = regex_syntax::parse(pattern).ok()?;
     let HirKind::Concat(parts) = hir.kind() else {
         return None;
     };
-    let (first, mut parts) = parts.split_first()?;
+    let (first, parts) = parts.split_first()?;
     if !matches!(first.kind(), HirKind::Look(Look::Start)) {
         return None;
     }
-    let mut bytes = Vec::new();
-    while let Some((part, rest)) = parts.split_first() {
-        let HirKind::Literal(literal) = part.kind() else {
-            break;
+    let mut texts: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut rest = parts.iter();
+    let is_whole = loop {
+        let Some(part) = rest.next() else {
+            break false;
         };
-        bytes.extend_from_slice(&literal.0);
-        parts = rest;
+        match part.kind() {
+            HirKind::Literal(literal) => texts.last_mut()?.extend_from_slice(&literal.0),
+            HirKind::Class(Class::Unicode(class)) if texts.len() < MAX_PARTS => {
+                let may_be_dot =
+                    |range: &ClassUnicodeRange| range.start() <= '.' && '.' <= range.end();
+                if !class.iter().any(may_be_dot) {
+                    break false;
+                }
+                texts.push(Vec::new());
+            }
+            HirKind::Look(Look::End) if rest.as_slice().is_empty() => break true,
+            _ => break false,
+        }
+    };
+    let texts = texts.into_iter().map(String::from_utf8);
+    let mut parts: Vec<String> = texts.collect::<Result<_, _>>().ok()?;
+    if !is_whole && parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
+        // Some character more tells nothing.
+        parts.pop();
     }
-    let text = String::from_utf8(bytes).ok()?;
-    match parts {
-        [end] if matches!(end.kind(), HirKind::Look(Look::End)) => Some(Start::Whole(text)),
-        _ => Some(Start::Prefix(text)),
-    }
+    Some(Start { parts, is_whole })
 }

@@ -56,7 +56,9 @@ const MAX_TEXT: usize = 4096;
 /// The longest list of the native dialect.
 const MAX_TEXTS: usize = 64;
 /// The most selectors of a whole list, in either dialect.
-const MAX_SELECTORS: usize = 65_536;
+const MAX_SELECTORS: usize = 4096;
+/// As many selectors as are asked in no time.
+const FEW: usize = 64;
 
 /// Which language rules hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +74,14 @@ pub trait Subject {
     /// The fields as a person would list them, for the refusal of an unknown one; may stay empty.
     const FIELDS: &'static str = "";
 
-    /// The kind of a field, or `None` where the subject has no such field. The native dialect refuses such a field. The
-    /// containerd dialect treats numbers and times as absent, and for all else lets `value` decide.
+    /// The kind of a field, or `None` where the subject has no such field. The native dialect refuses such a field.
     fn kind(path: &[String]) -> Option<Kind>;
+
+    /// Whether containerd looks for a field there; its dialect takes all others for absent. It has no numbers and no
+    /// times.
+    fn is_containerds(path: &[String]) -> bool {
+        !matches!(Self::kind(path), Some(Kind::Number | Kind::Time))
+    }
 
     /// The value at a path; `None` where it is absent. The containerd dialect also asks for paths of no kind.
     fn value(&self, path: &[String]) -> Option<Value<'_>>;
@@ -115,7 +122,7 @@ impl Filter {
     }
 
     /// Reads a list of filters over the fields of `S`. Refuses by the rules of the dialect, and more than
-    /// 65,536 selectors or too much to compile in both. Regular expressions are compiled here, once.
+    /// 4,096 selectors or too much to compile in both. Regular expressions are compiled here, once.
     pub fn parse<S: Subject>(
         texts: &[impl AsRef<str>],
         dialect: Dialect,
@@ -158,10 +165,12 @@ impl Filter {
                 .any(|selectors| selectors.iter().all(|selector| selector.matches(subject)))
     }
 
-    /// Whether a match may take long: a regular expression costs its length times the text's.
+    /// Whether a match may take long: a regular expression costs its length times the text's, and many
+    /// selectors add up.
     pub fn is_costly(&self) -> bool {
+        let is_pattern = |selector: &Selector| matches!(selector.test, selector::Test::Matches(_));
         let mut selectors = self.alternatives.iter().flatten();
-        selectors.any(|selector| matches!(selector.test, selector::Test::Matches(_)))
+        selectors.any(is_pattern) || self.alternatives.iter().map(Vec::len).sum::<usize>() > FEW
     }
 
     /// Whether every record matches, whatever it holds.
@@ -228,16 +237,18 @@ impl Reading {
     }
 
     fn admit(&self, index: usize, text: &str) -> Result<(), Misplaced> {
-        if self.dialect == Dialect::Containerd {
-            return Ok(());
-        }
-        if index >= MAX_TEXTS {
+        let most = match self.dialect {
+            Dialect::Native => MAX_TEXTS,
+            // Of one selector each, at least.
+            Dialect::Containerd => MAX_SELECTORS,
+        };
+        if index >= most {
             return Err(Misplaced {
                 at: 0,
-                fault: Fault::Refused(format!("a list holds at most {MAX_TEXTS} filters")),
+                fault: Fault::Refused(format!("a list holds at most {most} filters")),
             });
         }
-        if text.len() > MAX_TEXT {
+        if self.dialect == Dialect::Native && text.len() > MAX_TEXT {
             let at = (0..=MAX_TEXT)
                 .rev()
                 .find(|at| text.is_char_boundary(*at))

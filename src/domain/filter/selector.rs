@@ -201,8 +201,7 @@ fn order(operator: Operator) -> Option<Order> {
     })
 }
 
-/// Containerd: what means nothing is absent or never matches. It knows no numbers and no times, and leaves it to the
-/// subject which other fields there are.
+/// Containerd: what means nothing is absent or never matches.
 fn lenient<S: Subject>(written: Written, budget: &mut Budget) -> Result<Meaning, Misplaced> {
     let test = match written.predicate {
         Predicate::Present => Test::Present,
@@ -237,8 +236,7 @@ fn lenient<S: Subject>(written: Written, budget: &mut Budget) -> Result<Meaning,
             }
         },
     };
-    let texts = |path: &Vec<String>| !matches!(S::kind(path), Some(Kind::Number | Kind::Time));
-    match written.path.filter(texts) {
+    match written.path.filter(|path| S::is_containerds(path)) {
         Some(path) => Ok(Meaning::Asked(Selector { path, test })),
         None if test.holds(None) => Ok(Meaning::Always),
         None => Ok(Meaning::Never),

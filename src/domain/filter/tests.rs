@@ -116,6 +116,10 @@ fn texts_are_alternatives_and_selectors_must_all_hold() {
 fn hints_are_the_narrowest_sure_lookup() {
     let name = |text: &str| Hint::Name(text.into());
     let prefix = |text: &str| Hint::NamePrefix(text.into());
+    let parts = |parts: &[&str], is_whole| Hint::NameParts {
+        parts: parts.iter().map(|part| (*part).into()).collect(),
+        is_whole,
+    };
     let digest = |text: &str| Hint::Digest(text.into());
     let digests = |text: &str| Hint::DigestPrefix(text.into());
     for (text, hint) in [
@@ -128,8 +132,23 @@ fn hints_are_the_narrowest_sure_lookup() {
             digests("sha256:abc"),
         ),
         ("target.digest~=^sha256:abc.*$", digests("sha256:abc")),
+        ("target.digest~=^sha256:a", digests("sha256:a")),
+        ("target.digest~=^alpine.*$", digests("alpine")),
+        ("target.digest~=^sha256:", Hint::All),
+        ("target.digest~=^sha", Hint::All),
         ("name~=^repo:", prefix("repo:")),
-        ("name~=^docker.io/", prefix("docker")),
+        ("name~=^docker.io/", parts(&["docker", "io/"], false)),
+        (
+            "name~=^docker.io/a:3.1$",
+            parts(&["docker", "io/a:3", "1"], true),
+        ),
+        ("name~=^docker.$", parts(&["docker", ""], true)),
+        ("name~=^docker.*", prefix("docker")),
+        ("name~=^docker.", prefix("docker")),
+        ("name~=^docker[.-]io", parts(&["docker", "io"], false)),
+        ("name~=^docker[-_]io", prefix("docker")),
+        ("name~=^.io", Hint::All),
+        ("target.digest~=^sha256:ab.d", digests("sha256:ab")),
         (r"name~=^docker\.io/.*", prefix("docker.io/")),
         (r"name~=^docker\.io/a$", name("docker.io/a")),
         (r"name~=^\Qdocker.io/a\E$", name("docker.io/a")),

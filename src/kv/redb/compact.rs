@@ -84,10 +84,11 @@ impl Writer {
         let since = Arc::new(Since::default());
         let copying = {
             let (files, since) = (self.files.clone(), since.clone());
+            let disk = self.disk.clone();
             let view = self.shared.view.load_full();
             move || {
                 // Told of also where a page makes no sense, or the writer would wait for it for ever.
-                let copy = super::caught(|| copy(&files, &view, &since))
+                let copy = super::caught(|| copy(&files, &*disk, &view, &since))
                     .unwrap_or_else(|| Err(CompactError::damaged()));
                 drop(view);
                 // An error means that the writer has gone, and does not want it any more.
@@ -249,8 +250,15 @@ impl Kept {
     }
 }
 
-/// A copy of a view, and of nearly all that was committed while it was made.
-fn copy(files: &Files, view: &View, since: &Since) -> Result<Copy, CompactError> {
+/// A copy of a view, and of nearly all that was committed while it was made. Not begun where the disk
+/// has no room for it.
+fn copy(
+    files: &Files,
+    disk: &dyn Medium,
+    view: &View,
+    since: &Since,
+) -> Result<Copy, CompactError> {
+    check_space(disk, files, view.packed_bytes()?)?;
     let (database, medium) = files
         .fresh_database(COMPACT_FILE)
         .map_err(CompactError::failed)?;
@@ -271,6 +279,16 @@ fn copy(files: &Files, view: &View, since: &Since) -> Result<Copy, CompactError>
     Ok(copy)
 }
 
+/// Leaves the writer what it needs, once so many bytes have been written.
+fn check_space(disk: &dyn Medium, files: &Files, bytes: u64) -> Result<(), CompactError> {
+    let least = files.options.min_free_bytes.saturating_add(bytes);
+    // A disk that does not say is not taken to be full.
+    match disk.free_bytes().ok().flatten() {
+        Some(free) if free < least => Err(CompactError::Full { free, least }),
+        _ => Ok(()),
+    }
+}
+
 impl Copy {
     /// In one transaction, so that no page is written twice.
     fn fill(&self, files: &Files, view: &View, since: &Since) -> Result<(), CompactError> {
@@ -288,7 +306,7 @@ impl Copy {
             for row in old.iter()? {
                 if bytes >= BYTES_AT_ONCE {
                     since.check()?;
-                    self.check_space(files)?;
+                    check_space(&*self.medium, files, 0)?;
                     bytes = 0;
                 }
                 let (key, value) = row?;
@@ -299,17 +317,9 @@ impl Copy {
         Ok(txn.commit()?)
     }
 
-    /// Leaves the writer what it needs.
-    fn check_space(&self, files: &Files) -> Result<(), CompactError> {
-        let least = files.options.min_free_bytes;
-        // A disk that does not say is not taken to be full.
-        match self.medium.free_bytes().ok().flatten() {
-            Some(free) if free < least => Err(CompactError::Full { free, least }),
-            _ => Ok(()),
-        }
-    }
-
     fn repeat(&mut self, files: &Files, batches: &[(Revision, Batch)]) -> Result<(), CompactError> {
+        let bytes: usize = batches.iter().map(|(_, batch)| record::bytes(batch)).sum();
+        check_space(&*self.medium, files, bytes as u64)?;
         apply::replay(&self.database, self.revision, batches, &files.options)
             .map_err(CompactError::failed)?;
         if let Some((last, _)) = batches.last() {
@@ -343,7 +353,13 @@ macro_rules! widen {
         }
     )*};
 }
-widen!(TransactionError, TableError, CommitError, StorageError);
+widen!(
+    Error,
+    TransactionError,
+    TableError,
+    CommitError,
+    StorageError
+);
 
 impl CompactError {
     fn failed(why: impl std::fmt::Display) -> Self {

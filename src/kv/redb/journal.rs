@@ -318,4 +318,30 @@ mod tests {
         let is_padding = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         assert!(is_padding(&head[HEAD..]) && is_padding(&record[HEADER + 21..]));
     }
+
+    #[test]
+    fn what_comes_after_a_gap_begins_the_journal_anew_and_is_found() {
+        let mut batch = Batch::new(7);
+        batch.put(Table::logged("t").key("x"), "1");
+        let batch = &batch;
+        for renew in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let medium = Arc::new(FileMedium::open(&dir.path().join("journal")).unwrap());
+            let journal = || Journal::new(medium.clone(), 1, 8 * BLOCK);
+            let mut first = journal();
+            first.create().unwrap();
+            first.append(&[(Revision(4), batch)]).unwrap();
+            first.append(&[(Revision(5), batch)]).unwrap();
+
+            // The database is past both, and a record that was torn lay between.
+            let mut second = journal();
+            assert_eq!(second.recover(Revision(7), renew).unwrap(), []);
+            second.append(&[(Revision(8), batch)]).unwrap();
+            second.append(&[(Revision(9), batch)]).unwrap();
+
+            let found = journal().recover(Revision(7), renew).unwrap();
+            let wanted = [8, 9].map(|revision| (Revision(revision), batch.clone()));
+            assert_eq!(found, wanted);
+        }
+    }
 }

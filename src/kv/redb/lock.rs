@@ -1,7 +1,7 @@
 //! The lock that keeps a second process out.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::medium::NO_LINKS;
 ///
 /// A file of its own, so that the database file can be exchanged while it is held.
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 pub(super) const LOCK_FILE: &str = "lock";
@@ -48,11 +48,24 @@ impl Lock {
                 });
             }
         }
+        let mut lock = Self { file };
+        lock.note().map_err(io)?;
+        Ok(lock)
+    }
+
+    /// Says who holds it.
+    fn note(&mut self) -> io::Result<()> {
         let note = format!("process {}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .and_then(|_| file.write_all(note.as_bytes()))
-            .map_err(io)?;
-        Ok(Self { _file: file })
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(note.as_bytes())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would not do: a process that is just being started has the file too, until it has begun.
+        // An error means that it is not locked.
+        let _ = self.file.unlock();
     }
 }

@@ -131,6 +131,19 @@ impl View {
         .await
     }
 
+    /// What the rows take, without the free space in their pages: what a copy takes at least.
+    pub fn packed_bytes(&self) -> Result<u64, redb::Error> {
+        let txn = &self.shared.txn;
+        let mut bytes = 0;
+        for table in txn.list_tables()? {
+            if !table.name().starts_with(super::TRASH) {
+                let stats = txn.open_untyped_table(table)?.stats()?;
+                bytes += stats.stored_bytes() + stats.metadata_bytes();
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Reads on this thread if it is quick, and off the async threads if it is not.
     async fn read<T: Send + 'static>(
         &self,

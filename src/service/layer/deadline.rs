@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::service::status::Refusal;
+use crate::service::status::{Face, Refusal};
 
 /// How long a call may take until it answers, whatever its caller allows.
 pub const MAX_UNARY_TIME: Duration = Duration::from_secs(30);
@@ -26,6 +26,7 @@ pub struct Deadline {
 pub struct UntilDeadline {
     body: Body,
     deadline: Deadline,
+    face: Face,
     /// Made when the body first has to be waited for.
     sleep: Option<Pin<Box<Sleep>>>,
     is_over: bool,
@@ -34,6 +35,7 @@ pub struct UntilDeadline {
 /// The answer, or DEADLINE_EXCEEDED. Most calls answer at once, and then no timer is made.
 pub async fn within<E>(
     deadline: Option<&Deadline>,
+    face: Face,
     answer: impl Future<Output = Result<Response<Body>, E>>,
 ) -> Result<Response<Body>, E> {
     let mut answer = pin!(answer);
@@ -46,7 +48,7 @@ pub async fn within<E>(
         Ok(answer) => answer,
         Err(_) => {
             let limit = deadline.map_or(MAX_UNARY_TIME, |deadline| deadline.asked);
-            Ok(exceeded(limit.min(MAX_UNARY_TIME)).into_http())
+            Ok(exceeded(limit.min(MAX_UNARY_TIME), face).into_http())
         }
     }
 }
@@ -71,8 +73,8 @@ pub fn parse(header: &HeaderValue) -> Option<Duration> {
     }
 }
 
-fn exceeded(limit: Duration) -> Status {
-    Refusal::DeadlineExceeded { limit }.into()
+fn exceeded(limit: Duration, face: Face) -> Status {
+    Refusal::DeadlineExceeded { limit }.status(face)
 }
 
 /// How much before the caller's deadline we answer. tonic has a timer of its own around ours, which
@@ -95,10 +97,11 @@ impl Deadline {
 // === impl UntilDeadline ===
 
 impl UntilDeadline {
-    pub fn new(body: Body, deadline: Deadline) -> Self {
+    pub fn new(body: Body, deadline: Deadline, face: Face) -> Self {
         Self {
             body,
             deadline,
+            face,
             sleep: None,
             is_over: false,
         }
@@ -132,7 +135,7 @@ impl HttpBody for UntilDeadline {
         self.is_over = true;
         self.body = Body::empty();
         let mut trailers = HeaderMap::new();
-        let over = exceeded(self.deadline.asked);
+        let over = exceeded(self.deadline.asked, self.face);
         Poll::Ready(Some(match over.add_header(&mut trailers) {
             Ok(()) => Ok(Frame::trailers(trailers)),
             Err(status) => Err(status),
@@ -177,7 +180,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_is_always_ready_ends_at_its_deadline_too() {
         let limit = Duration::from_secs(10);
-        let mut body = UntilDeadline::new(Body::new(Endless), Deadline::new(limit));
+        let deadline = Deadline::new(limit);
+        let mut body = UntilDeadline::new(Body::new(Endless), deadline, Face::Native);
         let mut next =
             async || std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         for _ in 0..3 {

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::{HeaderMap, Request, Response};
+use tonic::Code;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
@@ -18,11 +18,13 @@ use tracing::{Instrument, Span, field};
 pub(super) use self::deadline::MAX_UNARY_TIME;
 use self::deadline::{Deadline, UntilDeadline, parse, within};
 use self::words::worded;
-use super::status::Refusal;
+use super::status::{Face, Refusal};
 
 /// Applies [`RequestService`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestLayer;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLayer {
+    face: Face,
+}
 
 /// Answers DEADLINE_EXCEEDED when the caller's `grpc-timeout` is over, for streams too, or 30 s after
 /// the call began without an answer; opens a trace span for the call; and gives a code and words to
@@ -30,13 +32,27 @@ pub struct RequestLayer;
 #[derive(Clone, Debug)]
 pub struct RequestService<S> {
     inner: S,
+    face: Face,
+}
+
+impl RequestLayer {
+    /// For services of our own API, whose errors have details for programs.
+    pub const NATIVE: Self = Self { face: Face::Native };
+
+    /// For services of containerd's API, whose errors are a code and a text.
+    pub const CONTAINERD: Self = Self {
+        face: Face::Containerd,
+    };
 }
 
 impl<S> Layer<S> for RequestLayer {
     type Service = RequestService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequestService { inner }
+        RequestService {
+            inner,
+            face: self.face,
+        }
     }
 }
 
@@ -69,16 +85,20 @@ where
         // Needed as text only where the method is unknown.
         let path = request.uri().path_and_query().cloned();
         let asked = request.headers().get("grpc-timeout").map(parse);
+        let face = self.face;
         let inner = self.inner.call(request);
         let answer = async move {
             let asked = match asked {
-                Some(None) => return Ok(Status::from(Refusal::MalformedTimeout).into_http()),
+                Some(None) => return Ok(Refusal::MalformedTimeout.status(face).into_http()),
                 Some(Some(asked)) => Some(Deadline::new(asked)),
                 None => None,
             };
-            let response = worded(within(asked.as_ref(), inner).await?, S::NAME, path.as_ref());
+            let response = within(asked.as_ref(), face, inner).await?;
+            let response = worded(response, face, S::NAME, path.as_ref());
             Ok(match asked {
-                Some(asked) => response.map(|body| Body::new(UntilDeadline::new(body, asked))),
+                Some(asked) => {
+                    response.map(|body| Body::new(UntilDeadline::new(body, asked, face)))
+                }
                 None => response,
             })
         };
@@ -102,15 +122,23 @@ fn status_of(headers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(status.as_bytes()))
 }
 
-/// Answers for the services that there are not.
+/// Answers for the services that there are not, and for paths that name no method.
 pub(super) async fn unknown_service(uri: http::Uri) -> Response<Body> {
-    let service = uri
-        .path()
-        .trim_start_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    Status::from(Refusal::UnknownService(service.to_owned())).into_http()
+    let path = uri.path().trim_start_matches('/');
+    let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
+    let refusal = match super::names().find(|known| *known == service) {
+        Some(service) => Refusal::UnknownMethod {
+            service,
+            method: method.to_owned(),
+        },
+        None => Refusal::UnknownService(service.to_owned()),
+    };
+    // Of the many services that containerd has more than we do, its clients ask too.
+    let face = match service.starts_with("containerd.") {
+        true => Face::Containerd,
+        false => Face::Native,
+    };
+    refusal.status(face).into_http()
 }
 
 fn trace(span: &Span, headers: &HeaderMap, began: Instant) {
@@ -126,7 +154,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::sync::Notify;
-    use tonic::Request as Asked;
+    use tonic::{Request as Asked, Status};
     use tonic_types::StatusExt;
 
     use super::*;
@@ -161,6 +189,31 @@ mod tests {
             request.metadata_mut().insert("grpc-timeout", timeout);
         }
         request
+    }
+
+    #[tokio::test]
+    async fn an_unknown_service_is_named_to_clients_of_either_face() {
+        for (path, said, has_details) in [
+            ("/a.b.C/Get", "unknown service a.b.C", true),
+            (
+                "/containerd.services.tasks.v1.Tasks/List",
+                "unknown service containerd.services.tasks.v1.Tasks",
+                false,
+            ),
+            (
+                "/containerd.services.images.v1.Images/",
+                "unknown method  for service containerd.services.images.v1.Images",
+                false,
+            ),
+            ("/a/b/C", "unknown service a/b", true),
+            ("/", "unknown service ", true),
+        ] {
+            let answer = unknown_service(path.parse().unwrap()).await;
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            assert_eq!(status.code(), Code::Unimplemented);
+            assert_eq!(status.message(), said);
+            assert_eq!(!status.details().is_empty(), has_details, "{path}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

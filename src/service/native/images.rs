@@ -8,10 +8,11 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use super::wire::{self, QueryFields};
-use super::{at, caller, namespace, once, scope, watch};
-use crate::domain::{ImageName, Invalid, Namespace};
+use super::{at, namespace, once, scope, watch};
+use crate::domain::{Dating, ImageName, Invalid, Namespace};
 use crate::kv::Revision;
 use crate::proto::v1 as pb;
+use crate::service::caller;
 use crate::service::status::refused;
 use crate::store::{Act, ApplyImages, DeleteImage, ImageWrite, PutImage, RollbackImage, Store};
 
@@ -49,6 +50,7 @@ fn put(
     let put = PutImage {
         name,
         change,
+        dating: Dating::Changes,
         when,
         validate_only: request.validate_only,
         request: request_id,
@@ -120,7 +122,7 @@ fn write(item: pb::ApplyItem) -> Result<ImageWrite, Invalid> {
                 Ok(ImageWrite {
                     name,
                     when: wire::precondition(put.must_not_exist, &put.if_etag, &put.if_target)?,
-                    act: Act::Put(wire::image_change(put.update_mask, image)?),
+                    act: Act::Put(wire::image_change(put.update_mask, image)?, Dating::Changes),
                 })
             };
             write().map_err(|e: Invalid| e.within("put"))

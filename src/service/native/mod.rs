@@ -1,6 +1,7 @@
 //! Our own API, `imagestore.v1`: check, call, translate.
 
 mod images;
+mod import;
 mod namespaces;
 mod store;
 mod verify;
@@ -8,9 +9,7 @@ mod watch;
 mod wire;
 
 use prost::Message;
-use tonic::Extensions;
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::UdsConnectInfo;
 use tracing::{Span, field};
 
 use crate::domain::{Invalid, Namespace};
@@ -77,12 +76,6 @@ fn once(
     let mut asked = format!("{method}/{namespace}/").into_bytes();
     asked.extend(request.encode_to_vec());
     RequestId::new(id, &asked).map(Some)
-}
-
-/// Who sends a request, where that is known: the peer of a Unix socket, by its user id.
-fn caller(extensions: &Extensions) -> Option<String> {
-    let peer = extensions.get::<UdsConnectInfo>()?.peer_cred?;
-    Some(format!("uid:{}", peer.uid()))
 }
 
 /// Notes the revision that an answer holds at.

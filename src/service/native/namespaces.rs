@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{at, once, wire};
-use crate::domain::{Invalid, Namespace};
+use crate::domain::{Dating, Invalid, Namespace};
 use crate::proto::v1 as pb;
 use crate::service::status::refused;
 use crate::store::{DeleteNamespace, PutNamespace, Store};
@@ -35,6 +35,7 @@ fn put(request: &pb::PutNamespaceRequest) -> Result<PutNamespace, Invalid> {
     let name = name(&namespace.name, "namespace.name")?;
     Ok(PutNamespace {
         change: wire::namespace_change(request.update_mask.clone(), namespace)?,
+        dating: Dating::Changes,
         when: wire::precondition(request.must_not_exist, &request.if_etag, "")?,
         validate_only: request.validate_only,
         request: once(&request.request_id, "Namespaces.Put", &name, request)?,

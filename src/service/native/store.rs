@@ -5,9 +5,12 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
+use super::import;
 use super::verify::verify;
-use super::wire::{count_message, time_message};
+use super::wire::count_message;
 use crate::proto::v1 as pb;
+use crate::service::status::refused;
+use crate::service::{caller, time_message};
 use crate::store::{BackupPart, Store};
 
 /// The service over a store.
@@ -89,6 +92,17 @@ impl pb::store_server::Store for Service {
             })
         });
         Ok(Response::new(Box::pin(done)))
+    }
+
+    async fn import(
+        &self,
+        request: Request<pb::ImportRequest>,
+    ) -> Result<Response<pb::ImportResponse>, Status> {
+        let (metadata, extensions, request) = request.into_parts();
+        let import = import::parse(&metadata, request).map_err(refused)?;
+        let caller = caller(&extensions);
+        let imported = import.run(&self.store, caller.as_deref()).await?;
+        Ok(Response::new(imported))
     }
 }
 

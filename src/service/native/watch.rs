@@ -9,6 +9,7 @@ use super::wire::{self, QueryFields};
 use crate::domain::Invalid;
 use crate::kv::Revision;
 use crate::proto::v1 as pb;
+use crate::service::time_message;
 use crate::store::{
     ImageChanges, ImageEvent, ImageWatch, Stored, WatchImages, WatchMessage, WatchStart,
 };
@@ -71,7 +72,7 @@ fn kind(message: WatchMessage) -> pb::watch_images_response::Kind {
 fn changes_message(changes: ImageChanges) -> pb::ImageChanges {
     pb::ImageChanges {
         revision: changes.revision.0,
-        committed_at: Some(wire::time_message(changes.committed_at)),
+        committed_at: Some(time_message(changes.committed_at)),
         events: changes.events.into_iter().map(event_message).collect(),
         is_partial: changes.is_partial,
     }

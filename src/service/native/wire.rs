@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use crate::domain::{
     Descriptor, Dialect, HistoryLimit, Image, ImageChange, ImageEdit, ImagePath, Invalid, Labels,
-    NamespaceChange, NamespaceEdit, NamespacePath, Platform, Size, Timestamp,
+    NamespaceChange, NamespaceEdit, NamespacePath, Platform, Size,
 };
 use crate::kv::Revision;
 use crate::proto::v1 as pb;
 use crate::service::status::bad_filter;
+use crate::service::time_message;
 use crate::store::{
     DigestQuery, EndedBy, Generation, ImageQuery, NamespaceEntry, PageRequest, Precondition, Scope,
     Stored,
@@ -313,12 +314,5 @@ fn etag_message(revision: Revision) -> String {
         String::new()
     } else {
         revision.to_string()
-    }
-}
-
-pub fn time_message(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.seconds(),
-        nanos: i32::try_from(time.nanos()).expect("less than 1,000,000,000"),
     }
 }

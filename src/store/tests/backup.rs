@@ -53,6 +53,13 @@ async fn opened(root: &Path) -> On {
     .await
 }
 
+/// Another store, of a backup of this one.
+pub(super) async fn copied(on: &On, dir: &Path) -> On {
+    let root = dir.join("copy");
+    restored(&root, &backup(on).await, 5).unwrap();
+    opened(&root).await
+}
+
 /// All rows that are not the engine's.
 async fn rows(on: &On) -> Vec<(Key, Versioned)> {
     let snapshot = on.store.snapshot().await.unwrap();
@@ -280,4 +287,25 @@ async fn a_backup_cut_or_changed_anywhere_restores_nothing() {
         refused,
         Err(RestoreError::Open(OpenError::NotEmpty { .. }))
     ));
+}
+
+/// The backup of a small store, byte for byte.
+#[tokio::test]
+async fn a_backup_keeps_its_bytes() {
+    let on = On::memory().await;
+    on.put("ns/a", "1").await;
+    on.put("ns/a", "2").await;
+    on.put("ns/b", "1").await;
+    on.delete("ns/b").await.unwrap();
+    let whole = backup(&on).await;
+    let lines = whole.chunks(32).map(|line| {
+        let bytes: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        bytes.concat() + "\n"
+    });
+    let text: String = lines.collect();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/backup.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(golden, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(golden).unwrap());
 }

@@ -21,7 +21,7 @@ on_every_engine![
 fn put(called: &str, content: &str) -> ImageWrite {
     ImageWrite {
         name: name(called),
-        act: Act::Put(replace(content)),
+        act: Act::Put(replace(content), Dating::Changes),
         when: Precondition::None,
     }
 }
@@ -196,11 +196,13 @@ async fn a_retry_gets_the_first_answer_and_writes_nothing(on: &On) {
     let made = PutNamespace {
         name: namespace("made"),
         change: NamespaceChange::Edit(vec![]),
+        dating: Dating::Changes,
         when: Precondition::None,
         validate_only: false,
         request: once("r5", "ns"),
     };
     let made = PutNamespace {
+        dating: Dating::Changes,
         change: NamespaceChange::Replace {
             labels: Labels::default(),
             history_limit: None,
@@ -330,7 +332,7 @@ async fn the_same_request_sent_many_times_at_once_is_done_once(on: &On) {
         let store = on.store.clone();
         tokio::spawn(async move {
             let edit = ImageWrite {
-                act: Act::Put(replace("one")),
+                act: Act::Put(replace("one"), Dating::Changes),
                 when: Precondition::MustNotExist,
                 name: name("a"),
             };
@@ -353,4 +355,45 @@ async fn the_same_request_sent_many_times_at_once_is_done_once(on: &On) {
         "{answers:?}"
     );
     assert_eq!(on.get("ns/a").await.unwrap().revision, answers[0].revision);
+}
+
+/// An answer that is remembered takes space too.
+#[tokio::test]
+async fn a_put_that_changes_nothing_is_no_way_past_a_full_disk_under_an_id_either() {
+    let ns = namespace("ns");
+    let dir = tempfile::tempdir().unwrap();
+    let on = On::kv(
+        Arc::new(Redb::open(dir.path(), Options::default()).unwrap()),
+        None,
+    )
+    .await;
+    on.put("ns/a", "one").await;
+    on.store.close().await;
+    drop(on);
+    let full = Options {
+        min_free_bytes: u64::MAX,
+        ..Options::default()
+    };
+    let on = On::kv(Arc::new(Redb::open(dir.path(), full).unwrap()), None).await;
+    let before = on.store.status().await.unwrap().revision;
+    let images = on.store.images();
+    let same = PutImage::new(name("a"), replace("one"));
+    let remembered = PutImage {
+        request: once("r1", "put one"),
+        ..same.clone()
+    };
+    let refused = images.put(&ns, remembered).await;
+    assert!(
+        matches!(refused, Err(Error::DiskFull { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(on.store.status().await.unwrap().revision, before);
+    assert!(!images.put(&ns, same).await.unwrap().value.changed);
+    let removal = DeleteImage {
+        request: once("r2", "delete"),
+        ..DeleteImage::new(name("a"))
+    };
+    let removed = images.delete(&ns, &removal).await.unwrap();
+    assert_eq!(images.delete(&ns, &removal).await.unwrap(), removed);
+    on.must_be_sound().await;
 }

@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use super::watched::Watched;
 use super::*;
+use crate::domain::{Lease, Resource};
 
 #[tokio::test]
 async fn a_lost_answer_is_an_unknown_outcome_and_the_write_is_found_by_reading() {
@@ -162,7 +163,7 @@ type Breakage<'a> = &'a dyn Fn(&mut Batch);
 
 #[tokio::test]
 async fn verify_names_what_does_not_fit() {
-    let breakages: [(&str, Breakage); 13] = [
+    let breakages: [(&str, Breakage); 25] = [
         ("is not in the digest index", &|batch| {
             batch.delete(schema::digest_key(
                 &namespace("ns"),
@@ -198,25 +199,29 @@ async fn verify_names_what_does_not_fit() {
                 "",
             );
         }),
+        ("is no revision that was", &|batch| {
+            let until = u64::MAX.to_be_bytes().to_vec();
+            batch.put(schema::forgotten_key(&namespace("ns")), until);
+        }),
         ("a generation of image a in history", &|batch| {
             let key = schema::history_key(&namespace("ns"), &name("a"), Revision(2));
             batch.put(key, "garbage");
         }),
         ("and ended at", &|batch| {
             let key = schema::history_key(&namespace("ns"), &name("gone"), Revision(1 << 40));
-            batch.put(key, generation("gone", true));
+            batch.put(key, generation("gone", EndedBy::Delete));
         }),
         ("and there is no such record", &|batch| {
             let key = schema::history_key(&namespace("ns"), &name("never"), Revision(2));
-            batch.put(key, generation("never", false));
+            batch.put(key, generation("never", EndedBy::Put));
         }),
         ("ends after the record that stands was made", &|batch| {
             let key = schema::history_key(&namespace("ns"), &name("b"), Revision(2));
-            batch.put(key, generation("b", false));
+            batch.put(key, generation("b", EndedBy::Put));
         }),
         ("does not follow the generation before it", &|batch| {
             let key = schema::history_key(&namespace("ns"), &name("gone"), Revision(2));
-            batch.put(key, generation("gone", true));
+            batch.put(key, generation("gone", EndedBy::Delete));
         }),
         ("belongs to no namespace", &|batch| {
             batch.delete(schema::namespace_key(&namespace("ns")));
@@ -226,6 +231,45 @@ async fn verify_names_what_does_not_fit() {
                 schema::image_key(&namespace("ns"), &name("a")),
                 "\u{1}garbage",
             );
+        }),
+        ("the record of lease l1", &|batch| {
+            batch.put(lease_key("l1"), "garbage");
+        }),
+        (
+            "counts 1 resources of 12 bytes, and holds 2 of 24",
+            &|batch| {
+                batch.put(leased_key("l1", "y"), "");
+            },
+        ),
+        (
+            "counts 1 resources of 12 bytes, and holds 0 of 0",
+            &|batch| {
+                batch.delete(leased_key("l1", "x"));
+            },
+        ),
+        ("is of a lease that is not there", &|batch| {
+            batch.put(leased_key("l0", "x"), "");
+        }),
+        ("is not said how much it holds", &|batch| {
+            batch.delete(held_key("l1"));
+        }),
+        ("how much lease l1 holds", &|batch| {
+            batch.put(held_key("l1"), "garbage");
+        }),
+        ("counts for a lease that is not there", &|batch| {
+            batch.put(held_key("l0"), wire::encode_holds(wire::Holds::default()));
+        }),
+        ("expires and is not in the index of those", &|batch| {
+            batch.delete(expiring_key("l1", 1));
+        }),
+        ("names a lease that does not expire then", &|batch| {
+            batch.put(expiring_key("l1", 2), "");
+        }),
+        ("names a lease that does not expire then", &|batch| {
+            batch.put(expiring_key("l0", 1), "");
+        }),
+        ("a row of what leases hold", &|batch| {
+            batch.put(schema::leased(&namespace("ns")).key("l1\0ingests"), "");
         }),
         ("is not what the change log says", &|batch| {
             // An unlogged write to a logged table.
@@ -239,6 +283,7 @@ async fn verify_names_what_does_not_fit() {
         on.put("ns/b", "one").await;
         on.put("ns/gone", "one").await;
         on.delete("ns/gone").await.unwrap();
+        on.hold_one("l1", "x").await;
         assert_eq!(on.store.verify().await.unwrap().problems, []);
         let mut batch = Batch::new(0);
         break_it(&mut batch);
@@ -253,12 +298,43 @@ async fn verify_names_what_does_not_fit() {
     }
 }
 
+impl On {
+    /// A lease that expires after a second, and holds one ingest.
+    async fn hold_one(&self, lease: &str, ingest: &str) {
+        let leases = self.store.leases();
+        let (ns, id) = (namespace("ns"), lease.parse().unwrap());
+        let expires = (Lease::EXPIRY.to_owned(), "1970-01-01T00:00:01Z".to_owned());
+        let labels = BTreeMap::from([expires]);
+        leases.create(&ns, &id, labels).await.unwrap();
+        let resource = Resource::Ingest(ingest.parse().unwrap());
+        leases.add_resource(&ns, &id, &resource).await.unwrap();
+    }
+}
+
+fn lease_key(lease: &str) -> crate::kv::Key {
+    schema::lease_key(&namespace("ns"), &lease.parse().unwrap())
+}
+
+fn held_key(lease: &str) -> crate::kv::Key {
+    schema::held_key(&namespace("ns"), &lease.parse().unwrap())
+}
+
+fn expiring_key(lease: &str, seconds: i64) -> crate::kv::Key {
+    let at = Timestamp::new(seconds, 0).unwrap();
+    schema::expiring_key(&namespace("ns"), at, &lease.parse().unwrap())
+}
+
+fn leased_key(lease: &str, ingest: &str) -> crate::kv::Key {
+    let resource = Resource::Ingest(ingest.parse().unwrap());
+    schema::leased_key(&namespace("ns"), &lease.parse().unwrap(), &resource)
+}
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::new(seconds, 7).unwrap()
 }
 
 /// A row of history, of a name that had seven generations before.
-fn generation(called: &str, is_deleted: bool) -> bytes::Bytes {
+fn generation(called: &str, ended_by: EndedBy) -> bytes::Bytes {
     wire::encode_history(&wire::HistoryRow {
         row: wire::ImageRow {
             image: Image {
@@ -271,7 +347,7 @@ fn generation(called: &str, is_deleted: bool) -> bytes::Bytes {
             ordinal: 7,
         },
         ended_at: at(1000),
-        is_deleted,
+        ended_by,
         caller: String::new(),
     })
 }
@@ -283,6 +359,9 @@ async fn a_repair_makes_the_indexes_what_the_records_say_and_nothing_else() {
             on.put(place, "one").await;
         }
         on.delete("ns/gone").await.unwrap();
+        for lease in ["l1", "l2", "l3"] {
+            on.hold_one(lease, "x").await;
+        }
         assert_eq!(on.store.repair().await.unwrap(), 0);
         let before = on.store.status().await.unwrap().revision;
         let ns = namespace("ns");
@@ -294,10 +373,18 @@ async fn a_repair_makes_the_indexes_what_the_records_say_and_nothing_else() {
             .put(schema::digest_key(&ns, &digest("one"), &name("none")), "")
             .put(schema::digests(&ns).key("no digest"), "")
             .delete(schema::deleted_key(&ns, at(1000), &name("gone")))
-            .put(schema::deleted_key(&ns, at(1000), &name("b")), "");
+            .put(schema::deleted_key(&ns, at(1000), &name("b")), "")
+            .put(leased_key("l0", "x"), "")
+            .put(leased_key("l0", "y"), "")
+            .put(leased_key("l2", "y"), "")
+            .delete(leased_key("l3", "x"))
+            .put(held_key("l0"), "")
+            .delete(held_key("l1"))
+            .delete(expiring_key("l1", 1))
+            .put(expiring_key("l1", 2), "");
         on.store.inner.kv.commit(batch).await.unwrap();
-        assert_eq!(on.store.verify().await.unwrap().count, 6);
-        assert_eq!(on.store.repair().await.unwrap(), 6);
+        assert_eq!(on.store.verify().await.unwrap().count, 14);
+        assert_eq!(on.store.repair().await.unwrap(), 14);
         assert_eq!(on.store.verify().await.unwrap().problems, []);
         assert_eq!(on.store.status().await.unwrap().revision.0, before.0 + 2);
         on.must_be_sound().await;

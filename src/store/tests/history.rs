@@ -15,6 +15,8 @@ on_every_engine![
     a_limit_of_none_keeps_none,
     what_was_kept_before_a_limit_of_none_goes_or_expires,
     what_was_not_kept_between_two_that_were_is_said_to_be_trimmed,
+    what_a_name_was_whose_whole_history_was_dropped_is_said_to_be_trimmed,
+    what_a_name_was_whose_whole_history_expired_is_said_to_be_trimmed,
     history_of_a_deleted_name_expires_and_that_of_a_standing_one_does_not,
     a_history_of_large_records_expires_piece_by_piece,
     a_removal_of_a_namespace_takes_its_history_along,
@@ -52,6 +54,7 @@ async fn limit(on: &On, limit: Option<u32>) {
     let put = PutNamespace {
         name: namespace("ns"),
         change: NamespaceChange::Edit(vec![NamespaceEdit::HistoryLimit(limit)]),
+        dating: Dating::Changes,
         when: Precondition::None,
         validate_only: false,
         request: None,
@@ -320,6 +323,62 @@ async fn what_was_not_kept_between_two_that_were_is_said_to_be_trimmed(on: &On) 
             "{got:?}"
         );
     }
+}
+
+/// Until when what a name was is no longer known, when it is asked for at a revision.
+async fn trimmed(on: &On, called: &str, at: Revision) -> Option<Revision> {
+    let images = on.store.images();
+    match images.get_at(&namespace("ns"), &name(called), at).await {
+        Err(Error::HistoryTrimmed { oldest, .. }) => Some(oldest),
+        Err(Error::NotFound(_)) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn what_a_name_was_whose_whole_history_was_dropped_is_said_to_be_trimmed(on: &On) {
+    limit(on, Some(0)).await;
+    let before = on.put("ns/other", "y").await.revision;
+    let made = on.put("ns/a", "one").await.revision;
+    assert_eq!(trimmed(on, "a", before).await, None);
+    let removed = on.delete("ns/a").await.unwrap().revision;
+    for at in [before, made] {
+        assert_eq!(trimmed(on, "a", at).await, Some(removed), "{at}");
+    }
+    assert_eq!(trimmed(on, "a", removed).await, None);
+    // Its generations are counted anew.
+    let again = on.put("ns/a", "two").await.revision;
+    assert_eq!(trimmed(on, "a", made).await, Some(removed));
+    assert_eq!(trimmed(on, "a", removed).await, None);
+    on.put("ns/b", "one").await;
+    on.delete("ns/b").await.unwrap();
+    assert_eq!(trimmed(on, "a", made).await, Some(again));
+    assert_eq!(on.get("ns/a").await.unwrap().revision, again);
+}
+
+async fn what_a_name_was_whose_whole_history_expired_is_said_to_be_trimmed(on: &On) {
+    const DAY: i64 = 24 * 3600;
+    let made = on.put("ns/a", "one").await.revision;
+    on.put("ns/b", "one").await;
+    let later = on.delete("ns/b").await.unwrap().revision;
+    let removed = on.delete("ns/a").await.unwrap().revision;
+    on.put("ns/c", "one").await;
+    on.at(1000 + 31 * DAY);
+    assert_eq!(on.store.sweep().await.unwrap().names, 2);
+    for at in [made, later] {
+        assert_eq!(trimmed(on, "a", at).await, Some(removed), "{at}");
+    }
+    assert_eq!(trimmed(on, "a", removed).await, None);
+    assert_eq!(trimmed(on, "c", removed).await, None, "it was not there");
+
+    // What was dropped later counts, whichever way.
+    on.at(0);
+    on.put("ns/a", "two").await;
+    on.delete("ns/a").await.unwrap();
+    limit(on, Some(0)).await;
+    let last = on.delete("ns/c").await.unwrap().revision;
+    on.at(1000 + 31 * DAY);
+    assert_eq!(on.store.sweep().await.unwrap().names, 1);
+    assert_eq!(trimmed(on, "a", removed).await, Some(last));
 }
 
 async fn what_was_kept_before_a_limit_of_none_goes_or_expires(on: &On) {

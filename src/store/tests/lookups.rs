@@ -13,6 +13,7 @@ on_every_engine![
     a_page_is_at_most_a_mebibyte_and_reads_at_most_ten_thousand_rows,
     a_stream_is_one_revision_while_writes_go_on,
     too_many_long_reads_are_refused_until_one_ends,
+    a_walk_over_names_and_digests_comes_by_each_image_once,
 ];
 
 async fn names_are_listed_in_byte_order_by_prefix(on: &On) {
@@ -201,6 +202,7 @@ async fn all_namespaces_are_walked_in_order(on: &On) {
         .put(&PutNamespace {
             name: namespace("empty"),
             change: relabel(Labels::default()),
+            dating: Dating::Changes,
             when: Precondition::None,
             validate_only: false,
             request: None,
@@ -443,6 +445,118 @@ async fn a_lookup_touches_what_it_finds_and_no_more() {
     let all = filtered("labels.none".into());
     assert_eq!(on.store.images().count(&all).await.unwrap().value, 0);
     assert!(kv.take().scanned >= ALL);
+    on.must_be_sound().await;
+}
+
+/// All that a walk finds, by name.
+async fn walked(store: &Store, query: &ImageQuery) -> Vec<String> {
+    let mut walk = store.images().walk(query).await.unwrap();
+    let mut names = Vec::new();
+    while let Some(images) = walk.next().await.unwrap() {
+        names.extend(
+            images
+                .into_iter()
+                .map(|image| image.record.name.to_string()),
+        );
+    }
+    names.sort();
+    names
+}
+
+fn containerds(filters: &[String]) -> ImageQuery {
+    let filtered = one("ns").filtered(filters.to_vec(), Dialect::Containerd);
+    filtered.unwrap()
+}
+
+async fn a_walk_over_names_and_digests_comes_by_each_image_once(on: &On) {
+    for i in 0..9 {
+        on.put(&format!("ns/a:{i}"), &(i % 3).to_string()).await;
+    }
+    let digest = target("1").digest().text();
+    let filters = [
+        "name==a:1".to_owned(),
+        "name~=^a:[23]$".to_owned(),
+        format!("target.digest~=^{}.*$", &digest[..12]),
+        format!("target.digest=={digest}"),
+    ];
+    let found = walked(&on.store, &containerds(&filters)).await;
+    assert_eq!(found, ["a:1", "a:2", "a:3", "a:4", "a:7"]);
+    assert_eq!(walked(&on.store, &one("ns")).await.len(), 9);
+}
+
+#[tokio::test]
+async fn the_lookups_of_containerds_clients_touch_what_they_find_and_no_more() {
+    let kv = Arc::new(Watched::new(Memory::new()));
+    let on = On::kv(kv.clone(), None).await;
+    for i in 0..ALL {
+        let host = if i / 30 % 2 == 0 { "" } else { "a.b.c/" };
+        let name = format!("ns/{host}repo{:03}:{:02}", i / 30, i % 30);
+        on.put(&name, &(i % 1000).to_string()).await;
+    }
+    let digest = target("500").digest().text();
+    let hex = &digest["sha256:".len()..];
+    let lookups: [(usize, &[String]); 11] = [
+        (1, &["name==repo042:07".into()]),
+        // With dots that are not escaped.
+        (30, &["name~=^a.b.c/repo043:".into()]),
+        (1, &["name~=^a.b.c/repo043:07$".into()]),
+        (3, &[format!("target.digest=={digest}")]),
+        (0, &[format!("target.digest=={digest},labels.none")]),
+        (3, &[format!("target.digest~=^{digest}$")]),
+        // moby's.
+        (30, &[r#"name~="^repo042:[\\w][\\w.-]{0,127}$""#.into()]),
+        (
+            3,
+            &[format!(
+                r#"target.digest~="^sha256:{}[0-9a-fA-F]{{{}}}$""#,
+                &hex[..8],
+                56
+            )],
+        ),
+        // nerdctl's.
+        (30, &["name~=^repo042:".into()]),
+        (
+            4,
+            &[
+                "name==docker.io/library/abcdef:latest".into(),
+                "name==repo042:07".into(),
+                format!("target.digest~=^sha256:{}.*$", &hex[..8]),
+                format!("target.digest~=^{}.*$", &hex[..8]),
+            ],
+        ),
+        (
+            1,
+            &[
+                "name==repo002:01".into(),
+                "target.digest~=^sha256:repo002:01.*$".into(),
+                "target.digest~=^repo002:01.*$".into(),
+            ],
+        ),
+    ];
+    for (matches, filters) in lookups {
+        kv.take();
+        let found = walked(&on.store, &containerds(filters)).await;
+        let calls = kv.take();
+        assert_eq!(found.len(), matches, "{filters:?}");
+        // Those that a further selector refuses are read too.
+        let most = matches.max(3) + FEW;
+        assert!(
+            calls.scanned <= most && calls.got <= most,
+            "{calls:?}: {filters:?}"
+        );
+    }
+    // A few digits are few digests.
+    kv.take();
+    let few = walked(
+        &on.store,
+        &containerds(&["target.digest~=^sha256:abc.*$".into()]),
+    )
+    .await;
+    let calls = kv.take();
+    assert!(
+        calls.scanned <= few.len() + FEW && few.len() < ALL / 100,
+        "{calls:?}"
+    );
     on.must_be_sound().await;
 }
 

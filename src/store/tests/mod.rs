@@ -12,8 +12,10 @@ macro_rules! on_every_engine {
 
 mod backup;
 mod batches;
+mod everything;
 mod faults;
 mod history;
+mod leases;
 mod lookups;
 mod model;
 mod namespaces;
@@ -30,8 +32,8 @@ use futures::future::join_all;
 
 use super::*;
 use crate::domain::{
-    Algorithm, Descriptor, Dialect, Digest, Image, ImageChange, ImageEdit, ImageName, Invalid,
-    Labels, NamespaceChange, NamespaceEdit, Size,
+    Algorithm, Dating, Descriptor, Dialect, Digest, Image, ImageChange, ImageEdit, ImageName,
+    Invalid, Labels, NamespaceChange, NamespaceEdit, Size,
 };
 use crate::error::Subject;
 use crate::kv::{Fault, Faulty, Memory, Options, Redb, Revision};

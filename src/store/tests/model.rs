@@ -1,8 +1,11 @@
 //! Any sequence of calls, against a map.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::{LeaseId, Resource};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -22,25 +25,45 @@ enum Step {
         namespace: u8,
         force: bool,
     },
+    Lease {
+        lease: (u8, u8),
+    },
+    Release {
+        lease: (u8, u8),
+    },
+    Hold {
+        lease: (u8, u8),
+        resource: u8,
+        add: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let place = || (0..3u8, 0..4u8);
+    let lease = || (0..3u8, 0..2u8);
     prop_oneof![
         6 => (place(), 0..3u8, prop::bool::weighted(0.2))
             .prop_map(|(place, content, must_not_exist)| Step::Put { place, content, must_not_exist }),
         2 => (place(), prop::option::of(0..3u8)).prop_map(|(place, value)| Step::Label { place, value }),
         3 => place().prop_map(|place| Step::Delete { place }),
         1 => (0..3u8, any::<bool>()).prop_map(|(namespace, force)| Step::Drop { namespace, force }),
+        1 => lease().prop_map(|lease| Step::Lease { lease }),
+        1 => lease().prop_map(|lease| Step::Release { lease }),
+        3 => (lease(), 0..3u8, prop::bool::weighted(0.7))
+            .prop_map(|(lease, resource, add)| Step::Hold { lease, resource, add }),
     ]
 }
 
 type Model = BTreeMap<(u8, u8), (u8, Option<u8>)>;
 
+/// What each lease holds.
+type Held = BTreeMap<(u8, u8), BTreeSet<Resource>>;
+
 async fn apply(
     store: &Store,
     model: &mut Model,
-    made: &mut std::collections::BTreeSet<u8>,
+    held: &mut Held,
+    made: &mut BTreeSet<u8>,
     step: Step,
 ) {
     let ns = |n: u8| namespace(&format!("n{n}"));
@@ -105,16 +128,64 @@ async fn apply(
                 Ok(_) => {
                     assert!(made.remove(&namespace) && (force || !holds));
                     model.retain(|(n, _), _| *n != namespace);
+                    held.retain(|(n, _), _| *n != namespace);
                 }
                 Err(Error::NotFound(_)) => assert!(!made.contains(&namespace)),
                 Err(Error::NotEmpty { .. }) => assert!(holds && !force),
                 Err(other) => panic!("{other}"),
             }
         }
+        Step::Lease { lease } => {
+            let created = store
+                .leases()
+                .create(&ns(lease.0), &id(lease), BTreeMap::new())
+                .await;
+            assert_eq!(created.is_ok(), !held.contains_key(&lease));
+            held.entry(lease).or_default();
+            made.insert(lease.0);
+        }
+        Step::Release { lease } => {
+            let deleted = store.leases().delete(&ns(lease.0), &id(lease)).await;
+            assert_eq!(deleted.is_ok(), held.remove(&lease).is_some());
+        }
+        Step::Hold {
+            lease,
+            resource,
+            add,
+        } => {
+            let resource = Resource::Ingest(resource.to_string().parse().unwrap());
+            let (ns, id, leases) = (ns(lease.0), id(lease), store.leases());
+            let done = if add {
+                leases.add_resource(&ns, &id, &resource).await
+            } else {
+                leases.delete_resource(&ns, &id, &resource).await
+            };
+            assert_eq!(done.is_ok(), held.contains_key(&lease));
+            if let Some(held) = held.get_mut(&lease) {
+                if add {
+                    held.insert(resource);
+                } else {
+                    held.remove(&resource);
+                }
+            }
+        }
     }
 }
 
-async fn holds_exactly(store: &Store, model: &Model) {
+fn id((_, lease): (u8, u8)) -> LeaseId {
+    format!("l{lease}").parse().unwrap()
+}
+
+async fn holds_exactly(store: &Store, model: &Model, held: &Held) {
+    for n in 0..3 {
+        let ns = namespace(&format!("n{n}"));
+        for l in 0..2 {
+            let found = store.leases().resources(&ns, &id((n, l))).await.ok();
+            let found = found.map(|found| found.value.into_iter().collect());
+            assert_eq!(found.as_ref(), held.get(&(n, l)));
+        }
+    }
+
     let mut stream = store
         .images()
         .stream(ImageQuery::all(Scope::All))
@@ -150,11 +221,12 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             for on in [On::memory().await, On::redb().await] {
-                let (mut model, mut made) = (Model::new(), std::collections::BTreeSet::new());
+                let (mut model, mut held) = (Model::new(), Held::new());
+                let mut made = BTreeSet::new();
                 for step in steps.clone() {
-                    apply(&on.store, &mut model, &mut made, step).await;
+                    apply(&on.store, &mut model, &mut held, &mut made, step).await;
                 }
-                holds_exactly(&on.store, &model).await;
+                holds_exactly(&on.store, &model, &held).await;
             }
         });
     }

@@ -32,6 +32,7 @@ async fn namespaces_are_put_got_and_listed(on: &On) {
         let request = PutNamespace {
             name: namespace(name),
             change,
+            dating: Dating::Changes,
             when,
             validate_only: false,
             request: None,

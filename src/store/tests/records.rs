@@ -6,8 +6,12 @@ on_every_engine![
     what_was_put_is_got,
     created_at_survives_an_overwrite_and_updated_at_moves,
     a_put_that_changes_nothing_writes_nothing,
+    a_put_of_containerds_always_writes_and_dates_the_record_as_it_says,
+    a_put_that_keeps_its_times_changes_nothing_when_done_again,
     validate_only_answers_and_writes_nothing,
     preconditions_say_what_they_found,
+    a_tag_is_the_whole_target_under_another_name,
+    a_tag_and_a_put_of_its_source_are_never_half_seen,
     one_label_is_changed_beside_the_rest,
     an_edit_of_what_is_not_there_is_not_found,
     a_deleted_image_is_gone_from_every_lookup,
@@ -49,6 +53,54 @@ async fn a_put_that_changes_nothing_writes_nothing(on: &On) {
     assert_eq!(again.revision, first.revision);
 }
 
+async fn a_put_of_containerds_always_writes_and_dates_the_record_as_it_says(on: &On) {
+    let put = async |dating| {
+        let put = PutImage {
+            dating,
+            ..PutImage::new(name("a"), replace("one"))
+        };
+        let put = on.store.images().put(&namespace("ns"), put).await.unwrap();
+        assert!(put.value.changed);
+        assert_eq!(put.value.stored.revision, put.revision);
+        assert_eq!(on.get("ns/a").await.unwrap(), put.value.stored);
+        let image = put.value.stored.record;
+        (image.created_at.seconds(), image.updated_at.seconds())
+    };
+    let epoch = Dating::Writes(Some(Timestamp::new(5, 0).unwrap()));
+    assert_eq!(put(Dating::Writes(None)).await, (1000, 1000));
+    on.at(2000);
+    assert_eq!(put(Dating::Writes(None)).await, (1000, 2000));
+    assert_eq!(put(epoch).await, (1000, 5));
+    assert_eq!(put(epoch).await, (1000, 5), "the same again is written too");
+    assert_eq!(put(Dating::Writes(None)).await, (1000, 2000));
+    let page = PageRequest::default();
+    let (ns, a) = (namespace("ns"), name("a"));
+    let history = on.store.images().history(&ns, &a, &page).await.unwrap();
+    assert_eq!(history.items.len(), 5);
+}
+
+async fn a_put_that_keeps_its_times_changes_nothing_when_done_again(on: &On) {
+    let put = async || {
+        let put = PutImage {
+            dating: Dating::Kept {
+                created_at: Timestamp::new(3, 1).unwrap(),
+                updated_at: Timestamp::new(9, 2).unwrap(),
+            },
+            ..PutImage::new(name("a"), replace("one"))
+        };
+        on.store.images().put(&namespace("ns"), put).await.unwrap()
+    };
+    on.put("ns/a", "one").await;
+    let first = put().await;
+    let image = &first.value.stored.record;
+    let times = (image.created_at.seconds(), image.updated_at.nanos());
+    assert_eq!((first.value.changed, times), (true, (3, 2)));
+    on.at(2000);
+    let again = put().await;
+    assert!(!again.value.changed);
+    assert_eq!(again.value.stored, first.value.stored);
+}
+
 async fn validate_only_answers_and_writes_nothing(on: &On) {
     let ns = namespace("ns");
     let put = PutImage {
@@ -79,6 +131,7 @@ async fn validate_only_answers_and_writes_nothing(on: &On) {
     let put = PutNamespace {
         name: ns.clone(),
         change,
+        dating: Dating::Changes,
         when: Precondition::None,
         validate_only: true,
         request: None,
@@ -159,6 +212,78 @@ async fn preconditions_say_what_they_found(on: &On) {
     on.store.images().delete(&ns, &delete).await.unwrap();
 }
 
+async fn a_tag_is_the_whole_target_under_another_name(on: &On) {
+    let ns = namespace("ns");
+    let labels = |value: &str| {
+        Labels::try_from(BTreeMap::from([("k".to_owned(), value.to_owned())])).unwrap()
+    };
+    let put = async |to: &str, target: &Descriptor, label: &str| {
+        let change = ImageChange::Replace {
+            target: target.clone(),
+            labels: labels(label),
+        };
+        let put = PutImage::new(name(to), change);
+        on.store.images().put(&ns, put).await.unwrap();
+    };
+    let tag = async |from: &str, to: &str, labels: Option<Labels>| {
+        let tag = TagImage {
+            from: name(from),
+            name: name(to),
+            labels,
+            dating: Dating::Writes(None),
+        };
+        on.store.images().tag(&ns, tag).await
+    };
+    let whole = target("one")
+        .with_urls(vec!["https://example.org/one".into()])
+        .unwrap()
+        .with_artifact_type(Some("a/chart".parse().unwrap()));
+    put("a", &whole, "of a").await;
+    put("c", &target("two"), "of c").await;
+    on.at(2000);
+    let made = tag("a", "b", None).await.unwrap().value;
+    assert!(made.created);
+    let made = made.stored.record;
+    assert_eq!((&made.target, &made.labels), (&whole, &labels("of a")));
+    assert_eq!(made.created_at.seconds(), 2000);
+    let moved = tag("a", "c", Some(labels("mine"))).await.unwrap().value;
+    assert!(!moved.created);
+    let moved = moved.stored.record;
+    assert_eq!((&moved.target, &moved.labels), (&whole, &labels("mine")));
+    assert_eq!(moved.created_at.seconds(), 1000);
+    let itself = tag("a", "a", Some(Labels::default())).await.unwrap().value;
+    assert_eq!(itself.stored.record.target, whole);
+    assert!(on.get("ns/a").await.unwrap().record.labels.is_empty());
+    match tag("none", "a", None).await {
+        Err(Error::NotFound(subject)) => assert_eq!(subject.name(), "none"),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_tag_and_a_put_of_its_source_are_never_half_seen(on: &On) {
+    let ns = namespace("ns");
+    on.put("ns/a", "one").await;
+    let rounds = (0..20).map(async |i| {
+        let content = i.to_string();
+        let tag = TagImage {
+            from: name("a"),
+            name: name("b"),
+            labels: None,
+            dating: Dating::Changes,
+        };
+        let images = on.store.images();
+        let (_, tagged) = futures::join!(on.put("ns/a", &content), images.tag(&ns, tag));
+        let tagged = tagged.unwrap();
+        // What it read is what stood when it was written.
+        let source = images.get_at(&ns, &name("a"), tagged.revision).await;
+        assert_eq!(
+            source.unwrap().value.record.target,
+            tagged.value.stored.record.target
+        );
+    });
+    join_all(rounds).await;
+}
+
 async fn one_label_is_changed_beside_the_rest(on: &On) {
     let ns = namespace("ns");
     on.put("ns/a", "one").await;
@@ -204,6 +329,7 @@ async fn an_edit_of_what_is_not_there_is_not_found(on: &On) {
     let put = PutNamespace {
         name: namespace("ns"),
         change,
+        dating: Dating::Changes,
         when: Precondition::None,
         validate_only: false,
         request: None,

@@ -1,6 +1,10 @@
 //! What is stored, byte for byte.
 
+use prost::Message;
+
 use super::*;
+use crate::domain::{Lease, Resource};
+use crate::proto::storage as pb;
 
 /// A record with everything, whose bytes must never change.
 fn everything() -> Image {
@@ -35,6 +39,40 @@ fn everything() -> Image {
     }
 }
 
+/// The answer at revision 300 to a request that put an image, left one as it was, found none, and
+/// removed a namespace.
+fn answer(
+    image: &Image,
+    record: &crate::domain::NamespaceRecord,
+) -> (Vec<wire::Outcome>, bytes::Bytes) {
+    let stored = |record, revision| {
+        Some(Stored {
+            namespace: namespace("ns"),
+            record,
+            revision: Revision(revision),
+        })
+    };
+    let outcome = |stored, changed, created, images| wire::Outcome {
+        stored,
+        changed,
+        created,
+        images,
+    };
+    let put = wire::Recorded::Image(image.clone());
+    let removed = wire::Recorded::Namespace(record.clone());
+    let outcomes = |given| {
+        vec![
+            outcome(stored(put.clone(), given), true, true, 0),
+            outcome(stored(put.clone(), 258), false, false, 0),
+            outcome(None, false, false, 0),
+            outcome(stored(removed.clone(), 259), true, false, 7),
+        ]
+    };
+    // What has the answer's own revision is stored without it.
+    let bytes = wire::encode_answer(&[5; 32], &outcomes(0));
+    (outcomes(300), bytes)
+}
+
 #[test]
 fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
     let image = everything();
@@ -58,21 +96,42 @@ fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
             ordinal: 3,
         },
         ended_at: image.updated_at,
-        is_deleted: true,
+        ended_by: EndedBy::Delete,
         caller: "uid:0".to_owned(),
     };
     let ended_bytes = wire::encode_history(&ended);
+    let replaced = wire::HistoryRow {
+        ended_by: EndedBy::Put,
+        caller: String::new(),
+        ..ended.clone()
+    };
+    let replaced_bytes = wire::encode_history(&replaced);
+    let (outcomes, answer_bytes) = answer(&image, &limited);
     let hex = |bytes: &[u8]| {
         bytes
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
+    let lease = Lease {
+        id: "l1".parse().unwrap(),
+        labels: image.labels.clone().into_map(),
+        created_at: image.updated_at,
+    };
+    let holds = wire::Holds {
+        resources: 2,
+        bytes: 300,
+    };
+    let holds_bytes = wire::encode_holds(holds);
+    let lease_bytes = wire::encode_lease(&lease).unwrap();
+    let leased = |resource| hex(&schema::leased_row(&lease.id, &resource));
     let rows = [
         ("image", hex(&image_bytes)),
         ("namespace", hex(&namespace_bytes)),
         ("namespace without history", hex(&limited_bytes)),
         ("generation", hex(&ended_bytes)),
+        ("generation ended by a put", hex(&replaced_bytes)),
+        ("answer", hex(&answer_bytes)),
         (
             "history row",
             hex(&schema::history_row(&image.name, Revision(258))),
@@ -88,6 +147,28 @@ fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
         (
             "sha256 digest row",
             hex(&schema::digest_row(target("one").digest(), &image.name)),
+        ),
+        ("lease", hex(&lease_bytes)),
+        ("holds", hex(&holds_bytes)),
+        (
+            "expiring row",
+            hex(&schema::expiring_row(image.updated_at, &lease.id)),
+        ),
+        (
+            "content row",
+            leased(Resource::Content(*target("one").digest())),
+        ),
+        ("image row", leased(Resource::Image(image.name.clone()))),
+        (
+            "ingest row",
+            leased(Resource::Ingest("i/1".parse().unwrap())),
+        ),
+        (
+            "snapshot row",
+            leased(Resource::Snapshot {
+                snapshotter: "overlayfs".parse().unwrap(),
+                key: "k".parse().unwrap(),
+            }),
         ),
     ];
     let text: String = rows
@@ -107,8 +188,21 @@ fn stored_bytes_are_as_they_were_and_read_back_as_they_were_put() {
         }
     );
     assert_eq!(
+        wire::decode_lease(lease.id.clone(), lease_bytes).unwrap(),
+        lease
+    );
+    assert_eq!(wire::decode_holds(&lease.id, holds_bytes).unwrap(), holds);
+    assert_eq!(
         wire::decode_history(image.name.clone(), ended_bytes).unwrap(),
         ended
+    );
+    assert_eq!(
+        wire::decode_history(image.name.clone(), replaced_bytes).unwrap(),
+        replaced
+    );
+    assert_eq!(
+        wire::decode_answer(answer_bytes, Revision(300)).unwrap(),
+        ([5; 32], outcomes)
     );
     assert_eq!(
         wire::decode_namespace(limited.name.clone(), limited_bytes).unwrap(),
@@ -130,5 +224,35 @@ fn a_record_of_an_unknown_version_is_corrupt_and_never_a_guess() {
         assert!(matches!(namespace, Err(Error::Corrupt(_))), "{bytes:?}");
         let generation = wire::decode_history(name("a"), bytes::Bytes::copy_from_slice(bytes));
         assert!(matches!(generation, Err(Error::Corrupt(_))), "{bytes:?}");
+        let answer =
+            wire::decode_answer(bytes::Bytes::copy_from_slice(bytes), Revision(1)).unwrap_err();
+        assert!(matches!(answer, Error::Corrupt(_)), "{bytes:?}");
+        let lease = wire::decode_lease("l".parse().unwrap(), bytes::Bytes::copy_from_slice(bytes));
+        assert!(matches!(lease, Err(Error::Corrupt(_))), "{bytes:?}");
+    }
+    for bytes in [&b""[..], b"\x12\x00", b"\xff"] {
+        let id = "l".parse().unwrap();
+        let holds = wire::decode_holds(&id, bytes::Bytes::copy_from_slice(bytes));
+        assert!(matches!(holds, Err(Error::Corrupt(_))), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_generation_that_does_not_say_how_it_ended_is_corrupt() {
+    let row = |ended_by: i32| {
+        let record = pb::HistoryRecord {
+            version: Some(pb::history_record::Version::V1(pb::HistoryV1 {
+                image: Some(pb::ImageV1::default()),
+                ended_by,
+                ..pb::HistoryV1::default()
+            })),
+        };
+        wire::decode_history(name("a"), record.encode_to_vec().into())
+    };
+    for ended_by in [0, 3] {
+        let Err(Error::Corrupt(why)) = row(ended_by) else {
+            panic!("{ended_by} is taken");
+        };
+        assert!(why.to_string().contains("ended_by"), "{why}");
     }
 }

@@ -1,6 +1,7 @@
-//! Checking the store against itself: indexes and history against records, the change log against
-//! the state; and rebuilding the indexes.
+//! Checking the store against itself: indexes, history and what leases hold against records, the change
+//! log against the state; and rebuilding the indexes.
 
+mod leases;
 mod log;
 mod repair;
 
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use self::repair::Fix;
 use super::wire::{HistoryRow, ImageRow};
-use super::{LONG_READ_TIME, MAX_LONG_READS, Store, schema, wire};
+use super::{EndedBy, LONG_READ_TIME, MAX_LONG_READS, Store, schema, wire};
 use crate::domain::{Image, ImageName, Namespace};
 use crate::error::Error;
 use crate::kv::{Guard, Revision, Rows, Snapshot, Table, Versioned};
@@ -102,6 +103,11 @@ impl Check {
             self.digests(name).await?;
             self.history(name).await?;
             self.deleted(name).await?;
+            self.forgotten(name).await?;
+            self.leases(name).await?;
+            self.leased(name).await?;
+            self.held(name).await?;
+            self.expiring(name).await?;
         }
         Ok(names)
     }
@@ -293,14 +299,14 @@ impl Check {
                 }
             }
             None => {
-                if !last.held.is_deleted {
+                if last.held.ended_by != EndedBy::Delete {
                     let what = "ended when the name was put again, and there is no such record";
                     self.report(&table, &row, what);
                 }
                 if found[1].is_none() {
                     let what = "is of a removed name that is not in the index of those";
                     self.report(&table, &row, what);
-                    if last.held.is_deleted {
+                    if last.held.ended_by == EndedBy::Delete {
                         let [image, deleted] = keys;
                         self.mend(Fix::add(Guard::Absent(image), deleted));
                     }
@@ -337,6 +343,26 @@ impl Check {
         }
     }
 
+    /// The note of dropped history can be read, and is of this store's past.
+    async fn forgotten(&mut self, namespace: &Namespace) -> Result<(), Error> {
+        let table = schema::forgotten(namespace);
+        let mut past = None;
+        loop {
+            let rows = self.next(&table, &mut past).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for (row, value) in rows {
+                let is_sound = table.key(row.clone()) == schema::forgotten_key(namespace)
+                    && schema::parse_forgotten(&value)
+                        .is_ok_and(|until| until <= self.found.revision);
+                if !is_sound {
+                    self.report(&table, &row, "is no revision that was");
+                }
+            }
+        }
+    }
+
     async fn was_removed(
         &self,
         namespace: &Namespace,
@@ -352,7 +378,7 @@ impl Check {
         let last = self.snapshot.scan(&of_name.reversed(), 1).await?.rows.pop();
         let last = last.map(|(row, value)| Ended::read(&row, value));
         Ok(matches!(last, Some(Ok(last))
-            if last.held.is_deleted && schema::deleted_row(last.held.ended_at, name) == row))
+            if last.held.ended_by == EndedBy::Delete && schema::deleted_row(last.held.ended_at, name) == row))
     }
 
     /// No table outlives its namespace.

@@ -10,10 +10,10 @@ use crate::store::Store;
 /// Rows that are mended in one batch: with keys of 4 KiB, a quarter of what an engine takes.
 const FIXES_AT_ONCE: usize = 1000;
 
-/// What makes an index row what the records say.
+/// What makes a row what the others say.
 #[derive(Clone)]
 pub(super) struct Fix {
-    /// Holds while the records still say so.
+    /// Holds while they still say so.
     pub guard: Guard,
     pub key: Key,
     pub op: Op,
@@ -21,10 +21,14 @@ pub(super) struct Fix {
 
 impl Fix {
     pub fn add(guard: Guard, key: Key) -> Self {
+        Self::put(guard, key, Bytes::new())
+    }
+
+    pub fn put(guard: Guard, key: Key, value: Bytes) -> Self {
         Self {
             guard,
             key,
-            op: Op::Put(Bytes::new()),
+            op: Op::Put(value),
         }
     }
 
@@ -38,8 +42,9 @@ impl Fix {
 }
 
 impl Store {
-    /// Makes the indexes of digests and of removed names what the records and their history say, and
-    /// returns how many rows of them were wrong. Records that cannot be read are left as they are.
+    /// Makes the indexes of digests, of removed names and of leases that expire what the records and their
+    /// history say, and the counts of leases what they hold, and returns how many rows of them were wrong. Records that cannot be
+    /// read are left as they are.
     ///
     /// For a store that nobody writes to: [`Error::Contended`] when what is mended changes meanwhile.
     pub async fn repair(&self) -> Result<u64, Error> {

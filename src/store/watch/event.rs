@@ -1,8 +1,8 @@
-//! What of a change a watch is about.
+//! What of a change a watch of images is about, and how much of it a message holds.
 
 use tokio::task;
 
-use super::{ImageChanges, ImageEvent, WatchImages, WatchMessage};
+use super::{Changes, ImageEvent, WatchImages, WatchMessage};
 use crate::domain::{Image, ImageName, Namespace, Timestamp};
 use crate::error::Error;
 use crate::kv::{Change, Effect, Revision, Versioned};
@@ -11,12 +11,12 @@ use crate::store::walk::MESSAGE_EXTRA;
 use crate::store::{Stored, images, schema};
 
 /// Bytes of events that a message holds.
-pub(super) const FRAGMENT_BYTES: usize = 1 << 20;
+const FRAGMENT_BYTES: usize = 1 << 20;
 
 /// An event with the bytes that it takes as a message, at most.
-struct Weighed {
-    event: ImageEvent,
-    bytes: usize,
+pub(super) struct Weighed<E> {
+    pub event: E,
+    pub bytes: usize,
 }
 
 /// What is sent of a change: nothing, or a message, or some that together are one revision.
@@ -25,45 +25,62 @@ pub(super) async fn messages(
     request: &WatchImages,
 ) -> Result<Vec<WatchMessage>, Error> {
     let is_costly = request.query.filter().is_costly();
-    let mut fragments: Vec<Vec<ImageEvent>> = Vec::new();
-    let mut bytes = 0;
+    let mut events = Vec::new();
     for effect in &change.effects {
         if is_costly {
             // Lets others have the thread between two matches.
             task::yield_now().await;
         }
-        let Some(found) = request.event(effect, change.revision)? else {
-            continue;
-        };
+        events.extend(request.event(effect, change.revision)?);
+    }
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let messages = fragments(change, events)?.into_iter();
+    Ok(messages.map(WatchMessage::Changes).collect())
+}
+
+/// The events of a change as messages, one at least.
+pub(super) fn fragments<E>(
+    change: &Change,
+    events: Vec<Weighed<E>>,
+) -> Result<Vec<Changes<E>>, Error> {
+    let mut fragments: Vec<Vec<E>> = vec![Vec::new()];
+    let mut bytes = 0;
+    for found in events {
         bytes += found.bytes;
         match fragments.last_mut() {
-            Some(fragment) if bytes <= FRAGMENT_BYTES => fragment.push(found.event),
+            Some(fragment) if bytes <= FRAGMENT_BYTES || fragment.is_empty() => {
+                fragment.push(found.event);
+            }
             _ => {
                 bytes = found.bytes;
                 fragments.push(vec![found.event]);
             }
         }
     }
-    if fragments.is_empty() {
-        return Ok(Vec::new());
-    }
     let committed_at = Timestamp::from_millis(change.at_millis)
         .map_err(|cause| Error::corrupt(format!("a change of the log: {cause}")))?;
     let last = fragments.len() - 1;
-    let messages = fragments.into_iter().enumerate().map(|(i, events)| {
-        WatchMessage::Changes(ImageChanges {
+    let messages = fragments
+        .into_iter()
+        .enumerate()
+        .map(|(i, events)| Changes {
             revision: change.revision,
             committed_at,
             events,
             is_partial: i < last,
-        })
-    });
+        });
     Ok(messages.collect())
 }
 
 impl WatchImages {
     /// What an effect is to this watch, if anything.
-    fn event(&self, effect: &Effect, revision: Revision) -> Result<Option<Weighed>, Error> {
+    fn event(
+        &self,
+        effect: &Effect,
+        revision: Revision,
+    ) -> Result<Option<Weighed<ImageEvent>>, Error> {
         match effect {
             Effect::Cleared { table, rows } => {
                 let Some(namespace) = self.namespace(table)? else {
@@ -104,7 +121,7 @@ impl WatchImages {
         name: ImageName,
         value: Option<Versioned>,
         previous: Option<Versioned>,
-    ) -> Result<Option<Weighed>, Error> {
+    ) -> Result<Option<Weighed<ImageEvent>>, Error> {
         let weight = |row: &Option<Versioned>| {
             row.as_ref().map_or(0, |row| {
                 row.value.len() + name.as_str().len() + namespace.as_str().len() + MESSAGE_EXTRA

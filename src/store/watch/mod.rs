@@ -1,6 +1,7 @@
-//! Watching images: what changes, in order, each change once and none left out.
+//! Watching: what changes, in order, each change once and none left out.
 
 mod event;
+mod everything;
 mod feed;
 
 use std::fmt;
@@ -15,16 +16,18 @@ use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::coop;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use self::feed::Feed;
 use super::query::ImageQuery;
 use super::stream::{CHUNK_BYTES, STEP};
 use super::walk::Walk;
-use super::{LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
+use super::{At, LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
 use crate::domain::{Image, ImageName, Namespace, Timestamp};
 use crate::error::Error;
 use crate::kv::{Kv, Revision};
+
+pub use self::everything::StoreEvent;
 
 /// A Watch: which changes, and from where on.
 #[derive(Clone, Debug)]
@@ -47,17 +50,22 @@ pub enum WatchStart {
     Initial,
 }
 
-/// The messages of a watch. Ends after an error; [`WatchMessage::resume_after`] says where another
-/// watch goes on.
+/// The messages of a watch. Ends after an error.
 ///
 /// One that is not read holds up nobody: what it has yet to read waits in the change log, and when
 /// that is trimmed, it ends with [`Error::Compacted`].
-pub struct ImageWatch {
-    messages: mpsc::Receiver<Result<WatchMessage, Error>>,
+pub struct Watch<T> {
+    messages: mpsc::Receiver<Result<T, Error>>,
     /// Ends the watch at once, whatever waits to be read; `None` when it has.
     ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _counted: Counted,
 }
+
+/// A watch of images. [`WatchMessage::resume_after`] says where another goes on.
+pub type ImageWatch = Watch<WatchMessage>;
+
+/// A watch of everything: a message for each revision, also for one without events.
+pub type StoreWatch = Watch<StoreChanges>;
 
 /// What a watch tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,14 +81,20 @@ pub enum WatchMessage {
 
 /// What one revision did, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageChanges {
+pub struct Changes<E> {
     pub revision: Revision,
-    /// When it was committed.
+    /// When it was committed, to the millisecond.
     pub committed_at: Timestamp,
-    pub events: Vec<ImageEvent>,
+    pub events: Vec<E>,
     /// Whether the rest of the revision follows in the next message.
     pub is_partial: bool,
 }
+
+/// What one revision did to the images that a watch asks for.
+pub type ImageChanges = Changes<ImageEvent>;
+
+/// What one revision did to the images and namespaces of the store.
+pub type StoreChanges = Changes<StoreEvent>;
 
 /// What happened to a record, or to all of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,39 +132,67 @@ const PROGRESS_TIME: Duration = Duration::from_secs(10);
 /// and after so many revisions of other things, so that its place is not trimmed under it.
 const PROGRESS_REVISIONS: u32 = 1000;
 
-type Sender = mpsc::Sender<Result<WatchMessage, Error>>;
+type Sender<T> = mpsc::Sender<Result<T, Error>>;
 
 pub(super) async fn images(store: &Store, request: WatchImages) -> Result<ImageWatch, Error> {
-    let inner = &store.inner;
-    let ending = inner.watches_end.clone();
-    if ending.is_cancelled() {
-        return Err(Error::GoingAway);
-    }
-    let counted = Counted::new(&inner.watchers);
+    let place = Place::of(store)?;
     let beginning = Beginning::of(store, &request).await?;
-    let (send, messages) = mpsc::channel(AHEAD);
-    let watch = ImageWatch {
-        messages,
-        ending: Some(Box::pin(ending.clone().cancelled_owned())),
-        _counted: counted,
-    };
-    let kv = inner.kv.clone();
-    inner.tasks.spawn(async move {
-        let produced = tokio::select! {
-            produced = produce(kv, &request, beginning, &send) => produced,
-            () = send.closed() => return,
-            // The watch itself says so, past what waits to be read.
-            () = ending.cancelled() => return,
-        };
-        if let Err(failure) = produced {
-            tokio::select! {
-                // An error means that nobody reads any more.
-                _ = send.send(Err(failure)) => {}
-                () = ending.cancelled() => {}
-            }
+    let kv = store.inner.kv.clone();
+    let produce = |send| async move { produce(kv, &request, beginning, &send).await };
+    Ok(place.begin(store, produce))
+}
+
+/// Room for a watch among those under way.
+struct Place {
+    ending: CancellationToken,
+    counted: Counted,
+}
+
+impl Place {
+    /// [`Error::GoingAway`] when no watch may begin any more.
+    fn of(store: &Store) -> Result<Self, Error> {
+        let ending = store.inner.watches_end.clone();
+        if ending.is_cancelled() {
+            return Err(Error::GoingAway);
         }
-    });
-    Ok(watch)
+        let counted = Counted::new(&store.inner.watchers);
+        Ok(Self { ending, counted })
+    }
+
+    /// Starts to send what is produced, to be read from the watch.
+    fn begin<T: Send + 'static, P>(
+        self,
+        store: &Store,
+        produce: impl FnOnce(Sender<T>) -> P,
+    ) -> Watch<T>
+    where
+        P: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let (send, messages) = mpsc::channel(AHEAD);
+        let Self { ending, counted } = self;
+        let watch = Watch {
+            messages,
+            ending: Some(Box::pin(ending.clone().cancelled_owned())),
+            _counted: counted,
+        };
+        let produce = produce(send.clone());
+        store.inner.tasks.spawn(async move {
+            let produced = tokio::select! {
+                produced = produce => produced,
+                () = send.closed() => return,
+                // The watch itself says so, past what waits to be read.
+                () = ending.cancelled() => return,
+            };
+            if let Err(failure) = produced {
+                tokio::select! {
+                    // An error means that nobody reads any more.
+                    _ = send.send(Err(failure)) => {}
+                    () = ending.cancelled() => {}
+                }
+            }
+        });
+        watch
+    }
 }
 
 /// What a watch begins with.
@@ -199,7 +241,7 @@ async fn produce(
     kv: Arc<dyn Kv>,
     request: &WatchImages,
     beginning: Beginning,
-    send: &Sender,
+    send: &Sender<WatchMessage>,
 ) -> Result<(), Error> {
     let after = match beginning {
         Beginning::Changes { after } => after,
@@ -226,7 +268,7 @@ async fn produce(
 }
 
 /// Sends all records that the walk finds.
-async fn initial(mut walk: Walk, send: &Sender) -> Result<(), Error> {
+async fn initial(mut walk: Walk, send: &Sender<WatchMessage>) -> Result<(), Error> {
     let mut images = Vec::new();
     let mut bytes = 0;
     while let Some(passed) = walk.step(STEP).await? {
@@ -249,7 +291,11 @@ async fn initial(mut walk: Walk, send: &Sender) -> Result<(), Error> {
 }
 
 /// Sends what the feed brings, as far as the watch is about it.
-async fn follow(mut feed: Feed, request: &WatchImages, send: &Sender) -> Result<(), Error> {
+async fn follow(
+    mut feed: Feed,
+    request: &WatchImages,
+    send: &Sender<WatchMessage>,
+) -> Result<(), Error> {
     let mut quiet = interval(PROGRESS_TIME);
     quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
     quiet.reset();
@@ -284,12 +330,26 @@ async fn follow(mut feed: Feed, request: &WatchImages, send: &Sender) -> Result<
 }
 
 /// Sends a message once there is room for it; false when nobody reads any more.
-async fn told(send: &Sender, message: WatchMessage) -> bool {
+async fn told<T>(send: &Sender<T>, message: T) -> bool {
     send.send(Ok(message)).await.is_ok()
 }
 
 impl Store {
-    /// Watches of images that are under way.
+    /// What happens to the images and namespaces of the whole store from now on, after the revision
+    /// of the answer.
+    ///
+    /// [`Error::GoingAway`] when the store is about to be closed.
+    pub async fn watch(&self) -> Result<At<StoreWatch>, Error> {
+        let place = Place::of(self)?;
+        let revision = self.snapshot().await?.revision();
+        let feed = Feed::new(self.inner.kv.clone(), revision);
+        Ok(At {
+            value: place.begin(self, |send| everything::produce(feed, send)),
+            revision,
+        })
+    }
+
+    /// Watches that are under way.
     pub fn watchers(&self) -> usize {
         self.inner.watchers.load(Ordering::Relaxed)
     }
@@ -301,10 +361,10 @@ impl Store {
     }
 }
 
-// === impl ImageWatch ===
+// === impl Watch ===
 
-impl Stream for ImageWatch {
-    type Item = Result<WatchMessage, Error>;
+impl<T> Stream for Watch<T> {
+    type Item = Result<T, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(ending) = &mut self.ending else {
@@ -318,9 +378,9 @@ impl Stream for ImageWatch {
     }
 }
 
-impl fmt::Debug for ImageWatch {
+impl<T> fmt::Debug for Watch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImageWatch").finish_non_exhaustive()
+        f.debug_struct("Watch").finish_non_exhaustive()
     }
 }
 

@@ -16,10 +16,10 @@ pub(super) fn translate(pattern: &str) -> Result<String, &'static str> {
     let mut translation = Translation {
         rest: pattern,
         out: String::with_capacity(pattern.len() * 2),
-        names: BTreeSet::new(),
         depth: 0,
         repeatable: false,
         repeated: false,
+        flags: String::new(),
         unclosed: false,
     };
     while let Some(character) = translation.take() {
@@ -34,12 +34,13 @@ pub(super) fn translate(pattern: &str) -> Result<String, &'static str> {
 struct Translation<'p> {
     rest: &'p str,
     out: String,
-    names: BTreeSet<&'p str>,
     depth: usize,
     /// Something stands before that a repetition can apply to.
     repeatable: bool,
     /// It is itself a repetition.
     repeated: bool,
+    /// Flags that stand after it, to be written before what comes next: a repetition repeats what is before them.
+    flags: String,
     /// No `:]` is left to close a `[:`; kept so that many of these are not searched for in vain.
     unclosed: bool,
 }
@@ -57,9 +58,21 @@ impl<'p> Translation<'p> {
                     }
                     return self.repetition(&format!("{{{written}}}"));
                 }
+                self.write_flags();
                 self.literal(character);
             }
             '(' => return self.open(),
+            _ => {
+                self.write_flags();
+                return self.other(character);
+            }
+        }
+        self.item();
+        Ok(())
+    }
+
+    fn other(&mut self, character: char) -> Result<(), &'static str> {
+        match character {
             ')' => {
                 self.depth = self
                     .depth
@@ -80,6 +93,11 @@ impl<'p> Translation<'p> {
         }
         self.item();
         Ok(())
+    }
+
+    fn write_flags(&mut self) {
+        self.out.push_str(&self.flags);
+        self.flags.clear();
     }
 
     /// Something that can be repeated has been written.
@@ -118,6 +136,8 @@ impl<'p> Translation<'p> {
         }
         self.repeated = true;
         self.out.push_str(written);
+        // Greed does not matter, and a `?` that follows flags is a repetition of its own.
+        self.out.push('?');
         Ok(())
     }
 
@@ -153,8 +173,8 @@ impl<'p> Translation<'p> {
                 && name
                     .bytes()
                     .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
-            if !proper || !self.names.insert(name) {
-                return Err("a group's name is letters, digits and _, and is used once");
+            if !proper {
+                return Err("a group's name is letters, digits and _");
             }
             self.rest = rest;
             return self.group();
@@ -163,6 +183,7 @@ impl<'p> Translation<'p> {
     }
 
     fn group(&mut self) -> Result<(), &'static str> {
+        self.write_flags();
         self.out.push_str("(?:");
         self.depth += 1;
         self.repeatable = false;
@@ -199,18 +220,19 @@ impl<'p> Translation<'p> {
             self.repeated = false;
             return Ok(());
         }
-        self.out.push_str("(?");
-        self.out.extend(on);
+        self.flags.push_str("(?");
+        self.flags.extend(on);
         if !off.is_empty() {
-            self.out.push('-');
-            self.out.extend(off);
+            self.flags.push('-');
+            self.flags.extend(off);
         }
         if grouped {
-            self.out.push(':');
+            self.flags.push(':');
+            self.write_flags();
             self.depth += 1;
             self.repeatable = false;
         } else {
-            self.out.push(')');
+            self.flags.push(')');
         }
         self.repeated = false;
         Ok(())

@@ -1,7 +1,7 @@
-//! `imagestore import`: puts the images that a file lists.
+//! Puts the images that a file lists.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fmt, fs, io};
 
 use futures::future::BoxFuture;
@@ -14,26 +14,13 @@ use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
-use super::connect::{ALL_NAMESPACES, Common};
-use super::failure::{Exit, Failure, concerns_one_item, say, system_reason};
-use super::lines::{self, Lines};
-use super::output::{self, Output};
-use super::record::ImageRecord;
+use crate::cli::connect::{ALL_NAMESPACES, Common};
+use crate::cli::failure::{Exit, Failure, concerns_one_item, say, system_reason};
+use crate::cli::lines::{self, Lines};
+use crate::cli::output::{self, Output};
+use crate::cli::record::ImageRecord;
 use crate::proto::v1::images_client::ImagesClient;
 use crate::proto::v1::{PutImageRequest, PutImageResponse};
-
-/// Put the images that a file lists, one JSON object a line, as `export` writes them
-///
-/// Needs the fields name, digest, media_type and size. A line goes to the namespace that it names,
-/// unless -n is given. Of two lines with the same name the last one counts.
-#[derive(Debug, clap::Args)]
-pub struct Import {
-    /// The file, plain or gzip; - for standard input
-    file: PathBuf,
-    /// Go on past bad lines; the exit code is 1 all the same
-    #[arg(long)]
-    keep_going: bool,
-}
 
 /// Puts under way at once, so that the service can commit them together.
 const IN_FLIGHT: usize = 64;
@@ -79,43 +66,41 @@ struct Importer {
     outage: Option<(u64, Status)>,
 }
 
-impl Import {
-    pub async fn run(self, common: &Common) -> Result<(), Failure> {
-        let file = match self.file.as_os_str().to_str() {
-            Some("-") => "stdin".to_owned(),
-            _ => self.file.display().to_string(),
-        };
-        let default = match common.namespace.as_str() {
-            ALL_NAMESPACES => String::new(),
-            one => one.to_owned(),
-        };
-        if common.namespace_given && default.is_empty() {
-            return Err(Failure::usage(
-                "an import goes to one namespace, or to those that its lines name",
-            )
-            .next("Name one with -n, or leave out -n"));
-        }
-        let client = common.images().await?;
-        let cannot_read =
-            |why: io::Error| Failure::new(format!("cannot read {file}: {}", system_reason(&why)));
-        let opened = lines::open(&self.file).map_err(cannot_read)?;
-        let bar = progress(&self.file);
-        let (found, reader) = read(bar.wrap_read(opened), default, common.namespace_given);
-
-        let mut importer = Importer::new(client, file.clone(), self.keep_going, bar);
-        let came_to_end = importer.put_all(found).await;
-        importer.bar.finish_and_clear();
-        importer.sum_up(common.output)?;
-        importer.verdict()?;
-        if came_to_end {
-            // Only then: a reader that waits for standard input may wait for ever.
-            reader
-                .await
-                .expect("reading does not panic")
-                .map_err(cannot_read)?;
-        }
-        Ok(())
+pub async fn run(path: &Path, keep_going: bool, common: &Common) -> Result<(), Failure> {
+    let file = match path.as_os_str().to_str() {
+        Some("-") => "stdin".to_owned(),
+        _ => path.display().to_string(),
+    };
+    let default = match common.namespace.as_str() {
+        ALL_NAMESPACES => String::new(),
+        one => one.to_owned(),
+    };
+    if common.namespace_given && default.is_empty() {
+        return Err(Failure::usage(
+            "an import goes to one namespace, or to those that its lines name",
+        )
+        .next("Name one with -n, or leave out -n"));
     }
+    let client = common.images().await?;
+    let cannot_read =
+        |why: io::Error| Failure::new(format!("cannot read {file}: {}", system_reason(&why)));
+    let opened = lines::open(path).map_err(cannot_read)?;
+    let bar = progress(path);
+    let (found, reader) = read(bar.wrap_read(opened), default, common.namespace_given);
+
+    let mut importer = Importer::new(client, file.clone(), keep_going, bar);
+    let came_to_end = importer.put_all(found).await;
+    importer.bar.finish_and_clear();
+    importer.sum_up(common.output)?;
+    importer.verdict()?;
+    if came_to_end {
+        // Only then: a reader that waits for standard input may wait for ever.
+        reader
+            .await
+            .expect("reading does not panic")
+            .map_err(cannot_read)?;
+    }
+    Ok(())
 }
 
 /// A bar over the bytes of a file; over what has no size, a count of bytes. Only on a terminal.

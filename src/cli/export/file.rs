@@ -1,4 +1,4 @@
-//! `imagestore export`: writes images as JSON lines, for `import`.
+//! Writes images as JSON lines, for `import`.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,32 +10,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::connect::Common;
-use super::failure::{Failure, system_reason};
-use super::output::{self, Output, json};
-use super::record::ImageRecord;
-use super::select::{Conditions, Images};
-
-/// Write images of one snapshot, one JSON object a line, for `import`
-///
-/// A file appears when it is complete; one that is there already is replaced then.
-#[derive(Debug, clap::Args)]
-pub struct Export {
-    /// The file; standard output without one, and for -
-    #[arg(default_value = "-")]
-    file: PathBuf,
-    /// Pack with gzip; a FILE that ends in .gz is packed anyway
-    #[arg(long)]
-    gzip: bool,
-    /// Only names that start so
-    #[arg(long)]
-    prefix: Option<String>,
-    #[command(flatten)]
-    conditions: Conditions,
-}
+use crate::cli::connect::Common;
+use crate::cli::failure::{Failure, system_reason};
+use crate::cli::output::{self, Output, json};
+use crate::cli::record::ImageRecord;
+use crate::cli::select::{Conditions, Images};
 
 /// Where the bytes go.
-pub(super) enum Target {
+pub enum Target {
     Stdout,
     /// Something that cannot be replaced by a file: a pipe, a device.
     InPlace(PathBuf),
@@ -52,7 +34,15 @@ enum Sink {
     Packed(GzEncoder<BufWriter<Box<dyn Write>>>),
 }
 
-impl Export {
+/// What goes into which file.
+pub struct ToFile {
+    pub file: PathBuf,
+    pub gzip: bool,
+    pub prefix: Option<String>,
+    pub conditions: Conditions,
+}
+
+impl ToFile {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let packed = self.gzip || self.file.extension().is_some_and(|ending| ending == "gz");
         let target = Target::of(&self.file);
@@ -118,7 +108,7 @@ async fn write_all(
 // === impl Target ===
 
 impl Target {
-    pub(super) fn of(file: &Path) -> Self {
+    pub fn of(file: &Path) -> Self {
         if file.as_os_str() == "-" {
             return Self::Stdout;
         }
@@ -138,7 +128,7 @@ impl Target {
         }
     }
 
-    pub(super) fn open(&self) -> io::Result<Box<dyn Write>> {
+    pub fn open(&self) -> io::Result<Box<dyn Write>> {
         Ok(match self {
             Self::Stdout => Box::new(io::stdout()),
             Self::InPlace(place) => Box::new(File::options().write(true).open(place)?),
@@ -147,7 +137,7 @@ impl Target {
     }
 
     /// Makes the complete file durable, then visible.
-    pub(super) fn keep(&self) -> io::Result<()> {
+    pub fn keep(&self) -> io::Result<()> {
         let Self::Replaced { part, place } = self else {
             return Ok(());
         };
@@ -158,14 +148,14 @@ impl Target {
         fs::rename(part, place)
     }
 
-    pub(super) fn discard(&self) {
+    pub fn discard(&self) {
         if let Self::Replaced { part, .. } = self {
             // The failure that led here is the one to tell.
             let _ = fs::remove_file(part);
         }
     }
 
-    pub(super) fn failure(&self, why: io::Error) -> Failure {
+    pub fn failure(&self, why: io::Error) -> Failure {
         match self {
             Self::Stdout => Failure::writing_stdout(why),
             Self::InPlace(place) | Self::Replaced { place, .. } => Failure::new(format!(

@@ -1,0 +1,74 @@
+//! `imagestore import`: puts images that a file lists, or takes over what a containerd holds.
+
+mod file;
+mod live;
+mod meta_db;
+mod take;
+
+use std::path::PathBuf;
+
+use self::take::How;
+use super::address::Address;
+use super::connect::{ALL_NAMESPACES, Common};
+use super::failure::Failure;
+
+/// Put the images that a file lists, or take over what a containerd holds
+///
+/// A FILE has one JSON object a line, as `export` writes them, with the fields name, digest, media_type
+/// and size. A line goes to the namespace that it names, unless -n is given. Of two lines with the same
+/// name the last one counts.
+///
+/// From a containerd come all namespaces, or the one of -n, with their labels, images and leases, and the
+/// times that they have there. What is there is put in the place of what is here; what is only here
+/// stays. Of an image that points to the same content here as there stays what containerd does not know:
+/// urls, platform, artifact type and data. Labels and annotations without a value go.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// The file, plain or gzip; - for standard input
+    #[arg(required_unless_present_any = ["from_containerd", "from_containerd_db"])]
+    file: Option<PathBuf>,
+    /// The socket of a running containerd. Changes there that are made meanwhile are taken too
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        value_parser = Address::of_containerd,
+        conflicts_with = "file"
+    )]
+    from_containerd: Option<Address>,
+    /// The meta.db of a containerd that is stopped. It is only read
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "from_containerd"])]
+    from_containerd_db: Option<PathBuf>,
+    /// How often to read again what changes there meanwhile, before the import ends with code 1
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        requires = "from_containerd"
+    )]
+    rounds: u32,
+    /// Go on past what cannot be imported; the exit code is 1 all the same
+    #[arg(long)]
+    keep_going: bool,
+    /// Only say what would be taken over from a containerd
+    #[arg(long, conflicts_with = "file")]
+    dry_run: bool,
+}
+
+impl Import {
+    pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        let all = common.namespace == ALL_NAMESPACES;
+        let only = (common.namespace_given && !all).then_some(common.namespace.as_str());
+        let how = How {
+            keep_going: self.keep_going,
+            dry_run: self.dry_run,
+        };
+        if let Some(address) = self.from_containerd {
+            return live::run(address, only, how, self.rounds, common).await;
+        }
+        if let Some(path) = self.from_containerd_db {
+            return meta_db::run(path, only, how, common).await;
+        }
+        let file = self.file.expect("clap sees to it that there is one");
+        file::run(&file, self.keep_going, common).await
+    }
+}
