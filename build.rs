@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::{env, fs};
 
-const API: [&str; 4] = [
+const API: [&str; 6] = [
+    "imagestore/v1/build_cache.proto",
+    "imagestore/v1/configs.proto",
     "imagestore/v1/image.proto",
     "imagestore/v1/images.proto",
     "imagestore/v1/namespaces.proto",
@@ -48,6 +50,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .btree_map(".")
         .bytes(".")
         .boxed(".imagestore.v1.Descriptor.platform")
+        .codec_path("crate::proto::Codec")
+        .extern_path(
+            ".containerd.services.images.v1.ListImagesResponse",
+            "crate::proto::listing::ListImagesResponse",
+        )
         .compile_fds(api)?;
 
     let storage = protox::compile(STORAGE, ["proto"])?;

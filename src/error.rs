@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::domain::ConfigId;
 use crate::domain::{Digest, ImageName, Invalid, LeaseId, Namespace};
 use crate::kv::{CommitError, CompactError, OpenError, ReadError, Revision};
 
@@ -34,8 +35,43 @@ pub enum Error {
         current: Box<Digest>,
     },
     /// A namespace that still holds something cannot go unless forced.
-    #[error("{namespace} still holds {images} images; remove them first, or force it")]
-    NotEmpty { namespace: Namespace, images: u64 },
+    #[error("{namespace} still holds {}; remove them first, or force it", held(*.images, *.configs))]
+    NotEmpty {
+        namespace: Namespace,
+        images: u64,
+        configs: u64,
+    },
+    /// Several configs are meant by one text.
+    #[error(
+        "{reference} in namespace {namespace} may stand for {}{}; say more of it, or which platform",
+        listed(.candidates),
+        if *.has_more { " or others" } else { "" }
+    )]
+    Ambiguous {
+        namespace: Namespace,
+        reference: String,
+        /// Some of them, by id.
+        candidates: Vec<ConfigId>,
+        has_more: bool,
+    },
+    /// It may go only without children, and it has some.
+    #[error("{0} has children; remove them first, or delete it whatever it has")]
+    HasChildren(Subject),
+    /// A config has no more targets than so many.
+    #[error("{config} cannot have more: a config has at most {limit} targets; unlink some")]
+    ConfigFull { config: Subject, limit: usize },
+    /// A target has no more configs than so many.
+    #[error(
+        "{target} in namespace {namespace} cannot have more: a target has at most {limit} configs; unlink some"
+    )]
+    TargetFull {
+        namespace: Namespace,
+        target: Box<Digest>,
+        limit: usize,
+    },
+    /// What a change depends on is more than it may read.
+    #[error("the change reads {size} bytes, more than the {limit} that one write may read")]
+    ReadsTooMuch { size: usize, limit: usize },
     /// A lease holds no more than so much.
     #[error("{lease} cannot hold more: a lease holds at most {limit} {what}; make another one")]
     LeaseFull {
@@ -125,6 +161,8 @@ pub enum Subject {
     /// A generation of an image in history; without a revision, the newest.
     Generation(Namespace, ImageName, Option<Revision>),
     Lease(Namespace, LeaseId),
+    /// A config, as the caller calls it.
+    Config(Namespace, String),
 }
 
 impl Error {
@@ -134,13 +172,14 @@ impl Error {
 }
 
 impl Subject {
-    /// `image`, `namespace`.
+    /// `image`, `namespace`, `generation`, `lease`, `config`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Image(..) => "image",
             Self::Namespace(_) => "namespace",
             Self::Generation(..) => "generation",
             Self::Lease(..) => "lease",
+            Self::Config(..) => "config",
         }
     }
 
@@ -149,6 +188,7 @@ impl Subject {
             Self::Image(_, name) | Self::Generation(_, name, _) => name.as_str(),
             Self::Namespace(name) => name.as_str(),
             Self::Lease(_, id) => id.as_str(),
+            Self::Config(_, reference) => reference,
         }
     }
 
@@ -157,7 +197,8 @@ impl Subject {
             Self::Image(namespace, _)
             | Self::Namespace(namespace)
             | Self::Generation(namespace, ..)
-            | Self::Lease(namespace, _) => namespace,
+            | Self::Lease(namespace, _)
+            | Self::Config(namespace, _) => namespace,
         }
     }
 }
@@ -168,6 +209,9 @@ impl fmt::Display for Subject {
             Self::Image(namespace, name) => write!(f, "image {name} in namespace {namespace}"),
             Self::Namespace(name) => write!(f, "namespace {name}"),
             Self::Lease(namespace, id) => write!(f, "lease {id} in namespace {namespace}"),
+            Self::Config(namespace, reference) => {
+                write!(f, "config {reference} in namespace {namespace}")
+            }
             Self::Generation(namespace, name, Some(made)) => {
                 write!(
                     f,
@@ -182,6 +226,20 @@ impl fmt::Display for Subject {
             }
         }
     }
+}
+
+fn held(images: u64, configs: u64) -> String {
+    match (images, configs) {
+        (_, 0) => format!("{images} images"),
+        (0, _) => format!("{configs} configs"),
+        _ => format!("{images} images and {configs} configs"),
+    }
+}
+
+/// `a or b or c`.
+fn listed(ids: &[ConfigId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ConfigId::to_string).collect();
+    ids.join(" or ")
 }
 
 impl From<ReadError> for Error {

@@ -1,5 +1,10 @@
 //! The code generated from `proto/`.
 
+mod codec;
+mod listing;
+
+pub(crate) use self::codec::Codec;
+
 /// The API, `imagestore.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 pub mod v1 {
@@ -32,6 +37,7 @@ pub mod containerd {
         pub mod images {
             pub mod v1 {
                 tonic::include_proto!("containerd.services.images.v1");
+                pub use crate::proto::listing::ListImagesResponse;
             }
         }
         pub mod introspection {

@@ -6,6 +6,8 @@
 //! repeats a run as far as the machine lets it.
 
 mod common;
+#[path = "crash/configs.rs"]
+mod configs;
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;

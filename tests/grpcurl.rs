@@ -12,6 +12,8 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -209,6 +211,8 @@ fn reflection_tells_every_service_and_how_to_call_it() {
     let services = server.lines(&["list"]);
     for service in [
         "grpc.health.v1.Health",
+        "imagestore.v1.BuildCache",
+        "imagestore.v1.Configs",
         "imagestore.v1.Images",
         "imagestore.v1.Namespaces",
         "imagestore.v1.Store",
@@ -328,6 +332,57 @@ fn namespaces_keep_names_apart() {
     );
     let get = server.refusal("imagestore.v1.Namespaces/Get", &json!({"name": "staging"}));
     assert!(get.contains("Code:NotFound"), "{get}");
+}
+
+#[test]
+fn a_config_is_stored_named_and_found_as_the_result_of_its_step() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.put_three_images();
+    let base = json!({
+        "os": "linux", "architecture": "amd64", "created": "2026-01-01T00:00:00Z",
+        "rootfs": {"type": "layers", "diff_ids": [ALPINE]},
+        "history": [{"created_by": "base"}],
+    });
+    let step = json!({"Cmd": ["/bin/sh", "-c", "make"]});
+    let mut child = base.clone();
+    child["container_config"] = step.clone();
+    child["history"] = json!([{"created_by": "base"}, {"created_by": "/bin/sh -c make"}]);
+    child["rootfs"]["diff_ids"] = json!([ALPINE, BUSYBOX]);
+    let encoded = |config: &Value| STANDARD.encode(config.to_string());
+    let made = server.call(
+        "imagestore.v1.Configs/Create",
+        &json!({"config": encoded(&base), "targets": [ALPINE]}),
+    );
+    assert_eq!(made["created"], true);
+    let parent = made["config"]["id"].as_str().unwrap();
+    let made = server.call(
+        "imagestore.v1.Configs/Create",
+        &json!({"config": encoded(&child), "parent": parent, "built_locally": true}),
+    );
+    let id = &made["config"]["id"];
+
+    let got = server.call(
+        "imagestore.v1.Configs/Get",
+        &json!({"reference": "alpine:3.20"}),
+    );
+    assert_eq!(got["config"]["id"], parent);
+    assert_eq!(got["raw"], encoded(&base));
+    let lookup = json!({"parent": parent, "container_config": step.to_string()});
+    let found = server.call("imagestore.v1.BuildCache/Lookup", &lookup);
+    assert_eq!(&found["hit"]["id"], id);
+    assert_eq!(found["hit"]["kind"], "CACHE_HIT_KIND_LOCAL");
+    let other = json!({"parent": parent, "container_config": "{}"});
+    let missed = server.call("imagestore.v1.BuildCache/Lookup", &other);
+    assert_eq!(missed["miss"]["local"], "LOCAL_MISS_NO_SUCH_STEP");
+    let above = server.call(
+        "imagestore.v1.Configs/Descendants",
+        &json!({"reference": "alpine:3.20"}),
+    );
+    assert_eq!(&above["descendants"][0]["config"]["id"], id);
+    let refused = server.refusal("imagestore.v1.Configs/Create", &json!({"config": "e30="}));
+    assert!(refused.contains(r#""field":"config.rootfs""#), "{refused}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Backup {
             Ok(end)
         });
         let end = kept.inspect_err(|_| target.discard())?;
-        match (&target, common.output) {
+        match (&target, common.output()) {
             (Target::Stdout, _) => Ok(()),
             (_, Output::Table) => output::text(&format!(
                 "{} rows of revision {} backed up to {}\n",
@@ -53,7 +53,7 @@ impl Backup {
                 self.file.display()
             )),
             (_, Output::Json | Output::Ndjson) => output::object(
-                common.output,
+                common.output(),
                 &serde_json::json!({
                     "revision": end.revision,
                     "rows": end.rows,

@@ -18,10 +18,10 @@ impl Compact {
             Failure::new("the server ended before the store was compacted; try again")
         })?;
         let (before, after) = (compacted.bytes_before, compacted.bytes_after);
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&format!("{}, {} before\n", bytes(after), bytes(before))),
             Output::Json | Output::Ndjson => output::object(
-                common.output,
+                common.output(),
                 &serde_json::json!({
                     "bytes_before": before,
                     "bytes_after": after,

@@ -13,7 +13,9 @@ use tower::service_fn;
 
 use super::address::Address;
 use super::failure::{Failure, system_reason, with_causes};
-use super::output::Output;
+use super::output::{Form, Output};
+use crate::proto::v1::build_cache_client::BuildCacheClient;
+use crate::proto::v1::configs_client::ConfigsClient;
 use crate::proto::v1::images_client::ImagesClient;
 use crate::proto::v1::namespaces_client::NamespacesClient;
 use crate::proto::v1::store_client::StoreClient;
@@ -33,7 +35,8 @@ pub struct Common {
         hide_env_values = true
     )]
     address: Option<Address>,
-    /// Whose names; `-` means all namespaces, for ls, count, watch and export
+    /// Whose names; `-` means all namespaces, for ls, count, watch and export. From a containerd and to one
+    /// go all of them unless one is given here
     #[arg(
         short,
         long,
@@ -44,8 +47,8 @@ pub struct Common {
     )]
     pub namespace: String,
     /// How results are written
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
+    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t = Form::Table)]
+    pub form: Form,
     /// Whether the command line itself names the namespace.
     #[arg(skip)]
     pub namespace_given: bool,
@@ -69,6 +72,16 @@ impl Common {
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
     }
 
+    pub async fn configs(&self) -> Result<ConfigsClient<Channel>, Failure> {
+        let client = ConfigsClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    pub async fn build_cache(&self) -> Result<BuildCacheClient<Channel>, Failure> {
+        let client = BuildCacheClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
     pub async fn namespaces(&self) -> Result<NamespacesClient<Channel>, Failure> {
         let client = NamespacesClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
@@ -77,6 +90,15 @@ impl Common {
     pub async fn store(&self) -> Result<StoreClient<Channel>, Failure> {
         let client = StoreClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// How results are written, by a command that has no other form of its own.
+    pub fn output(&self) -> Output {
+        match self.form {
+            Form::Table | Form::Dot => Output::Table,
+            Form::Json => Output::Json,
+            Form::Ndjson => Output::Ndjson,
+        }
     }
 
     pub fn all_namespaces(&self) -> bool {

@@ -26,10 +26,10 @@ impl Count {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let request = self.conditions.count(&common.namespace, self.prefix);
         let answer = common.images().await?.count(request).await?.into_inner();
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&format!("{}\n", answer.count)),
             Output::Json | Output::Ndjson => output::object(
-                common.output,
+                common.output(),
                 &Counted {
                     count: answer.count,
                     revision: answer.revision,

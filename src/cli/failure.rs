@@ -149,8 +149,25 @@ fn option(field: &str) -> &str {
         "if_target" => "--if-target",
         "request_id" => "--request-id",
         "history_limit" => "--history",
+        "id" => "ID",
+        "reference" => "REF",
+        "parent" => "the parent",
+        "targets" => "--target",
+        "container_config" if path == first => "--container-config",
+        "cache_from" => "--cache-from",
         _ => field,
     }
+}
+
+/// What kind of thing the service speaks of.
+fn kind(status: &Status) -> Option<String> {
+    let mut details = status.get_details_error_info()?;
+    details.metadata.remove("kind")
+}
+
+fn is_ambiguous(status: &Status) -> bool {
+    let details = status.get_details_error_info();
+    details.is_some_and(|details| details.reason == "AMBIGUOUS")
 }
 
 // === impl Failure ===
@@ -247,9 +264,19 @@ impl From<Status> for Failure {
         let message = || words(&status);
         match status.code() {
             Code::InvalidArgument => Self::new(complaint(&status)),
-            Code::NotFound => Self::new(message())
-                .exiting(Exit::NotFound)
-                .next("See what there is with 'imagestore ls' or 'imagestore ns ls'"),
+            Code::NotFound => {
+                Self::new(message())
+                    .exiting(Exit::NotFound)
+                    .next(match kind(&status).as_deref() {
+                        Some("config") => {
+                            "See what there is with 'imagestore config ls' or 'imagestore ls'"
+                        }
+                        _ => "See what there is with 'imagestore ls' or 'imagestore ns ls'",
+                    })
+            }
+            Code::FailedPrecondition if is_ambiguous(&status) => Self::new(message())
+                .exiting(Exit::Conflict)
+                .next("Give the id of the one that is meant, or more digits of it"),
             Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => {
                 Self::new(message()).exiting(Exit::Conflict)
             }

@@ -39,9 +39,9 @@ impl Get {
         })?;
         let answer = answer.into_inner();
         let record = ImageRecord::from(answer.image.unwrap_or_default());
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&block(&record, now()).to_string()),
-            Output::Json | Output::Ndjson => output::object(common.output, &record),
+            Output::Json | Output::Ndjson => output::object(common.output(), &record),
         }
     }
 }

@@ -60,10 +60,10 @@ impl History {
         let mut client = common.images().await?;
         let most = self.limit.unwrap_or(u32::MAX);
         let generations = generations(&mut client, namespace, &self.name, most).await?;
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&table(&generations, self.no_trunc, now()).to_string()),
             Output::Json | Output::Ndjson => {
-                let mut values = Values::new(common.output);
+                let mut values = Values::new(common.output());
                 for generation in generations {
                     values.push(&GenerationRecord::from(generation))?;
                 }

@@ -28,7 +28,7 @@ impl Label {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let request = self.request(common.one_namespace()?.to_owned());
         let answer = common.images().await?.put(request).await?;
-        put::show(common.output, answer.into_inner(), false)
+        put::show(common.output(), answer.into_inner(), false)
     }
 
     fn request(self, namespace: String) -> PutImageRequest {

@@ -74,9 +74,9 @@ impl Ls {
     }
 
     fn listing(&self, common: &Common) -> Listing {
-        match common.output {
+        match common.output() {
             Output::Json | Output::Ndjson => Listing::Values {
-                values: Values::new(common.output),
+                values: Values::new(common.output()),
                 names_only: self.quiet,
             },
             Output::Table if self.quiet => Listing::Names(Stdout::open()),

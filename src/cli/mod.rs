@@ -3,8 +3,10 @@
 mod address;
 mod backup;
 mod bolt;
+mod cache;
 mod compact;
 mod completions;
+mod config;
 mod connect;
 mod containerd;
 mod count;
@@ -15,11 +17,13 @@ mod history;
 mod human;
 mod import;
 mod label;
+mod lineage;
 mod lines;
 mod ls;
 mod ns;
 mod output;
 mod pair;
+mod platform;
 mod put;
 mod record;
 mod restore;
@@ -41,6 +45,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::connect::Common;
 use self::failure::Failure;
+use self::output::Form;
 
 /// Keeps records of container images: which digest a name points to
 ///
@@ -68,6 +73,9 @@ enum Command {
     Count(count::Count),
     Watch(watch::Watch),
     Ns(ns::Ns),
+    Config(config::Config),
+    Lineage(lineage::Lineage),
+    Cache(cache::Cache),
     Import(import::Import),
     Export(export::Export),
     Backup(backup::Backup),
@@ -112,6 +120,10 @@ pub fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Failure> {
     let common = &args.common;
+    if common.form == Form::Dot && !matches!(args.command, Command::Lineage(_)) {
+        let failure = Failure::usage("only lineage is written as a graph");
+        return Err(failure.next("Give -o json, ndjson or table"));
+    }
     match args.command {
         Command::Serve(serve) => serve.run().await,
         Command::Put(put) => put.run(common).await,
@@ -124,6 +136,9 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Count(count) => count.run(common).await,
         Command::Watch(watch) => watch.run(common).await,
         Command::Ns(ns) => ns.run(common).await,
+        Command::Config(config) => config.run(common).await,
+        Command::Lineage(lineage) => lineage.run(common).await,
+        Command::Cache(cache) => cache.run(common).await,
         Command::Import(import) => import.run(common).await,
         Command::Export(export) => export.run(common).await,
         Command::Backup(backup) => backup.run(common).await,
@@ -160,7 +175,7 @@ mod tests {
         for line in ["imagestore -n - -o json ls", "imagestore ls -n - -o json"] {
             let args = Args::try_parse_from(line.split(' ')).unwrap();
             assert!(args.common.all_namespaces(), "{line}");
-            assert_eq!(args.common.output, output::Output::Json, "{line}");
+            assert_eq!(args.common.output(), output::Output::Json, "{line}");
         }
     }
 }

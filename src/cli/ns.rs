@@ -105,6 +105,7 @@ struct Rm {
 struct NamespaceRecord {
     name: String,
     images: i64,
+    configs: i64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,11 +156,11 @@ impl Ls {
             }
             request.page_token = page.next_page_token;
         }
-        match common.output {
+        match common.output() {
             Output::Table if self.quiet => output::text(&names(&namespaces)),
             Output::Table => output::text(&table(&namespaces).to_string()),
             Output::Json | Output::Ndjson => {
-                let mut values = Values::new(common.output);
+                let mut values = Values::new(common.output());
                 for namespace in namespaces {
                     match self.quiet {
                         true => values.push(&namespace.name)?,
@@ -181,7 +182,14 @@ fn names(namespaces: &[Namespace]) -> String {
 
 fn table(namespaces: &[Namespace]) -> Table {
     let now = now();
-    let mut table = Table::new(["NAMESPACE", "IMAGES", "HISTORY", "CREATED", "LABELS"]);
+    let mut table = Table::new([
+        "NAMESPACE",
+        "IMAGES",
+        "CONFIGS",
+        "HISTORY",
+        "CREATED",
+        "LABELS",
+    ]);
     for namespace in namespaces {
         let created = timestamp(namespace.created_at.as_ref()).map(|at| ago(at, now));
         let labels: Vec<String> = namespace
@@ -192,6 +200,7 @@ fn table(namespaces: &[Namespace]) -> Table {
         table.push([
             namespace.name.as_str(),
             &namespace.images.to_string(),
+            &namespace.configs.to_string(),
             &kept(namespace.history_limit),
             &created.unwrap_or_default(),
             &labels.join(","),
@@ -211,9 +220,9 @@ impl Get {
         let answer = common.namespaces().await?.get(request).await;
         let answer = answer.map_err(failure)?.into_inner();
         let record = NamespaceRecord::from(answer.namespace.unwrap_or_default());
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&block(&record, now()).to_string()),
-            Output::Json | Output::Ndjson => output::object(common.output, &record),
+            Output::Json | Output::Ndjson => output::object(common.output(), &record),
         }
     }
 }
@@ -222,6 +231,7 @@ fn block(record: &NamespaceRecord, now: Timestamp) -> Block {
     let mut block = Block::default();
     block.push("Name", &record.name);
     block.push("Images", record.images.to_string());
+    block.push("Configs", record.configs.to_string());
     block.push("History", kept(record.history_limit));
     block.push_pairs("Labels", &record.labels);
     block.push("Created", moment(&record.created_at, now));
@@ -235,13 +245,13 @@ impl Put {
         let mut client = common.namespaces().await?;
         let answer = put(&mut client, self.request()).await.map_err(failure)?;
         let namespace = answer.namespace.unwrap_or_default();
-        match common.output {
+        match common.output() {
             Output::Table => {
                 let verb = verb(answer.changed, answer.created, false);
                 output::text(&format!("{} {verb}\n", printable(&namespace.name)))
             }
             Output::Json | Output::Ndjson => output::object(
-                common.output,
+                common.output(),
                 &Outcome {
                     changed: answer.changed,
                     created: answer.created,
@@ -324,15 +334,21 @@ impl Rm {
         let answer = common.namespaces().await?.delete(request).await;
         let answer = answer.map_err(failure)?;
         let namespace = answer.into_inner().namespace.unwrap_or_default();
-        match common.output {
-            Output::Table => output::text(&format!(
-                "{} {}, with {} images\n",
-                printable(&namespace.name),
-                rm::verb(self.dry_run),
-                namespace.images
-            )),
+        match common.output() {
+            Output::Table => {
+                let configs = match namespace.configs {
+                    0 => String::new(),
+                    configs => format!(" and {configs} configs"),
+                };
+                output::text(&format!(
+                    "{} {}, with {} images{configs}\n",
+                    printable(&namespace.name),
+                    rm::verb(self.dry_run),
+                    namespace.images
+                ))
+            }
             Output::Json | Output::Ndjson => {
-                output::object(common.output, &NamespaceRecord::from(namespace))
+                output::object(common.output(), &NamespaceRecord::from(namespace))
             }
         }
     }
@@ -372,6 +388,7 @@ impl From<Namespace> for NamespaceRecord {
             updated_at: rfc3339(namespace.updated_at.as_ref()),
             name: namespace.name,
             images: namespace.images,
+            configs: namespace.configs,
             labels: namespace.labels,
             history_limit: namespace.history_limit,
             etag: namespace.etag,

@@ -6,14 +6,24 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// How results are written.
+/// What -o takes: a form of results that each command has, or that only some have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub enum Form {
     /// Aligned text for people
     Table,
     /// One array for a list, one object for anything else
     Json,
     /// One object a line
+    Ndjson,
+    /// A graph in the language of Graphviz; lineage only
+    Dot,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    Table,
+    Json,
     Ndjson,
 }
 

@@ -7,6 +7,7 @@ use super::connect::Common;
 use super::failure::Failure;
 use super::output::{self, Output};
 use super::pair::{Pair, to_map};
+use super::platform;
 use super::record::ImageRecord;
 use super::retry::RequestId;
 use super::table::printable;
@@ -39,7 +40,7 @@ pub struct Put {
     #[arg(long = "annotation", value_name = "KEY=VALUE")]
     annotations: Vec<Pair>,
     /// The platform that it runs on
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform::of_target)]
     platform: Option<Platform>,
     /// The type of an artifact that is not an image
     #[arg(long, value_name = "TYPE")]
@@ -83,7 +84,7 @@ impl Put {
                 .next("Leave out --create-only to replace it, or choose another name"),
             _ => Failure::from(status),
         })?;
-        show(common.output, answer.into_inner(), dry_run)
+        show(common.output(), answer.into_inner(), dry_run)
     }
 
     fn request(self, namespace: String) -> PutImageRequest {
@@ -143,37 +144,5 @@ pub fn verb(changed: bool, created: bool, dry_run: bool) -> &'static str {
         (false, _, true) => "would stay unchanged",
         (true, true, true) => "would be created",
         (true, false, true) => "would be updated",
-    }
-}
-
-fn platform(text: &str) -> Result<Platform, &'static str> {
-    let parts: Vec<&str> = text.split('/').collect();
-    let (os, architecture, variant) = match parts[..] {
-        [os, architecture] => (os, architecture, ""),
-        [os, architecture, variant] => (os, architecture, variant),
-        _ => return Err("write OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64/v8"),
-    };
-    Ok(Platform {
-        os: os.to_owned(),
-        architecture: architecture.to_owned(),
-        variant: variant.to_owned(),
-        ..Platform::default()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_platform_has_two_or_three_parts() {
-        let read = platform("linux/arm/v7").unwrap();
-        assert_eq!(
-            (&*read.os, &*read.architecture, &*read.variant),
-            ("linux", "arm", "v7")
-        );
-        assert_eq!(platform("linux/amd64").unwrap().variant, "");
-        assert!(platform("linux").is_err());
-        assert!(platform("a/b/c/d").is_err());
     }
 }

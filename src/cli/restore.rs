@@ -38,7 +38,7 @@ impl Restore {
             let what = self.file.display();
             Failure::new(format!("cannot restore {what}: {}", with_causes(&why)))
         })?;
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&format!(
                 "{} rows of revision {} restored to {}, as store {} at revision {}\n",
                 restored.rows,
@@ -48,7 +48,7 @@ impl Restore {
                 restored.revision
             )),
             Output::Json | Output::Ndjson => output::object(
-                common.output,
+                common.output(),
                 &serde_json::json!({
                     "store_id": restored.id.to_string(),
                     "revision": restored.revision.0,

@@ -46,12 +46,12 @@ impl Rm {
             .next("Give one NAME with them"));
         }
         let namespace = common.one_namespace()?;
-        let mut removed = match common.output {
+        let mut removed = match common.output() {
             Output::Table => Removed::Names {
                 stdout: Stdout::open(),
                 verb: verb(self.dry_run),
             },
-            Output::Json | Output::Ndjson => Removed::Values(Values::new(common.output)),
+            Output::Json | Output::Ndjson => Removed::Values(Values::new(common.output())),
         };
         let mut client = common.images().await?;
         let mut missed: Option<Exit> = None;
@@ -92,7 +92,7 @@ pub fn verb(dry_run: bool) -> &'static str {
 }
 
 /// Of several failures, a missing name is the least.
-fn worse(so_far: Option<Exit>, exit: Exit) -> Exit {
+pub fn worse(so_far: Option<Exit>, exit: Exit) -> Exit {
     match so_far {
         None | Some(Exit::NotFound) => exit,
         Some(other) => other,

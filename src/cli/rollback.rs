@@ -74,9 +74,9 @@ impl Rollback {
             image: answer.image.unwrap_or_default().into(),
             previous: previous.flatten().map(ImageRecord::from),
         };
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&format!("{}\n", outcome.said(dry_run))),
-            Output::Json | Output::Ndjson => output::object(common.output, &outcome),
+            Output::Json | Output::Ndjson => output::object(common.output(), &outcome),
         }
     }
 

@@ -45,9 +45,9 @@ impl Status {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let answer = common.store().await?.status(StatusRequest {}).await?;
         let status = StatusRecord::from(answer.into_inner());
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&block(&status, now()).to_string()),
-            Output::Json | Output::Ndjson => output::object(common.output, &status),
+            Output::Json | Output::Ndjson => output::object(common.output(), &status),
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Kinds {
     /// The namespace itself, with its labels.
     pub namespace: Counts,
     pub images: Counts,
+    #[serde(skip_serializing_if = "Counts::is_nothing")]
+    pub configs: Counts,
     pub leases: Counts,
 }
 
@@ -52,6 +54,7 @@ impl Tally {
             for (kind, counts) in [
                 ("namespace", kinds.namespace),
                 ("images", kinds.images),
+                ("configs", kinds.configs),
                 ("leases", kinds.leases),
             ] {
                 if counts.all() == 0 {
@@ -72,6 +75,19 @@ impl Tally {
 }
 
 impl Counts {
+    /// Notes a write by what its answer says.
+    pub fn note(&mut self, created: bool, changed: bool) {
+        match (created, changed) {
+            (true, _) => self.created += 1,
+            (false, true) => self.changed += 1,
+            (false, false) => self.unchanged += 1,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.all() == 0
+    }
+
     pub fn all(self) -> i64 {
         self.created + self.changed + self.unchanged + self.deleted
     }

@@ -52,9 +52,9 @@ impl Verify {
             None => ask(common).await?,
             Some(root) => open(root, self.repair).await?,
         };
-        match common.output {
+        match common.output() {
             Output::Table => output::text(&found.text())?,
-            Output::Json | Output::Ndjson => output::object(common.output, &found)?,
+            Output::Json | Output::Ndjson => output::object(common.output(), &found)?,
         }
         match found.count {
             0 => Ok(()),

@@ -135,7 +135,7 @@ impl Watch {
         };
         let mut lines = Lines {
             stdout: Stdout::open(),
-            as_json: common.output != Output::Table,
+            as_json: common.output() != Output::Table,
             with_namespace: common.all_namespaces(),
         };
         let mut client = common.images().await?;

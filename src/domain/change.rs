@@ -54,8 +54,12 @@ pub enum ImageEdit {
     Retarget(Descriptor),
     Annotations(Annotations),
     Annotation(String, Option<String>),
+    /// Without these keys.
+    NoAnnotations(Vec<String>),
     Labels(Labels),
     Label(String, Option<String>),
+    /// Without these keys.
+    NoLabels(Vec<String>),
 }
 
 /// A path of an image's update mask. A key goes to the end of the path, dots included.
@@ -174,10 +178,20 @@ impl ImageChange {
                 ImageEdit::Annotation(key, None) => {
                     annotations.remove(key);
                 }
+                ImageEdit::NoAnnotations(keys) => {
+                    for key in keys {
+                        annotations.remove(key);
+                    }
+                }
                 ImageEdit::Labels(new) => labels = new.clone(),
                 ImageEdit::Label(key, value) => {
                     edit_label(&mut labels, key, value.as_deref())
                         .map_err(|e| e.within("image"))?;
+                }
+                ImageEdit::NoLabels(keys) => {
+                    for key in keys {
+                        labels.remove(key);
+                    }
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! Valid values and pure rules: what an image record is, with no I/O, clock or protocol in sight.
 
+pub mod build;
 mod change;
+mod config;
 mod descriptor;
 mod digest;
 mod filter;
@@ -10,11 +12,17 @@ mod labels;
 mod lease;
 mod name;
 mod namespace;
+mod natural;
 mod oci;
+mod platform;
 mod timestamp;
 
 pub use change::{
     Dating, ImageChange, ImageEdit, ImagePath, NamespaceChange, NamespaceEdit, NamespacePath,
+};
+pub use config::{
+    ChainId, ConfigId, ContainerConfig, DiffId, Fingerprint, Healthcheck, HistoryEntry, IdPrefix,
+    ImageConfig, NotBuiltOn, Otherwise, Reference, Step, chain_ids, continues_history, next_step,
 };
 pub use descriptor::{Annotations, Descriptor, MediaType, Platform, Size};
 pub use digest::{Algorithm, Digest, DigestPrefix};
@@ -25,4 +33,5 @@ pub use labels::Labels;
 pub use lease::{Lease, LeaseId, Resource, ResourceId, Snapshotter};
 pub use name::{ImageName, Namespace};
 pub use namespace::{HistoryLimit, NamespaceRecord};
+pub use platform::{Preference, RunPlatform};
 pub use timestamp::Timestamp;

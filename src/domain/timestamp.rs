@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::Invalid;
 
@@ -39,6 +40,34 @@ impl Timestamp {
     pub fn from_millis(millis: i64) -> Result<Self, Invalid> {
         let within = u32::try_from(millis.rem_euclid(1000)).expect("less than 1,000");
         Self::new(millis.div_euclid(1000), within * 1_000_000)
+    }
+
+    /// The last moment of 9999.
+    pub const MAX: Self = Self {
+        seconds: Self::MAX_SECONDS,
+        nanos: 999_999_999,
+    };
+
+    /// How long after `earlier` it is; nothing where it is before, as after a clock was set back.
+    pub fn since(self, earlier: Self) -> Duration {
+        if self <= earlier {
+            return Duration::ZERO;
+        }
+        let seconds = u64::try_from(self.seconds - earlier.seconds).expect("not before");
+        Duration::new(seconds, self.nanos) - Duration::new(0, earlier.nanos)
+    }
+
+    /// So much later, at most [`Self::MAX`].
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        let nanos = self.nanos + time.subsec_nanos();
+        let carried = i64::from(nanos / 1_000_000_000);
+        let seconds = i64::try_from(time.as_secs())
+            .ok()
+            .and_then(|seconds| self.seconds.checked_add(seconds)?.checked_add(carried));
+        seconds
+            .and_then(|seconds| Self::new(seconds, nanos % 1_000_000_000).ok())
+            .unwrap_or(Self::MAX)
     }
 
     /// Seconds since 1970; negative before.
@@ -113,7 +142,25 @@ mod tests {
         assert_eq!(time.to_string(), "2026-11-21T09:00:00.123456789Z");
     }
 
+    #[test]
+    fn no_time_passes_backwards_nor_past_the_last_year() {
+        let at = |seconds, nanos| Timestamp::new(seconds, nanos).unwrap();
+        let second = Duration::from_secs(1);
+        assert_eq!(at(5, 1).since(at(4, 999_999_999)), Duration::new(0, 2));
+        assert_eq!(at(5, 0).since(at(5, 1)), Duration::ZERO);
+        assert_eq!(at(4, 0).since(at(5, 0)), Duration::ZERO);
+        assert_eq!(Timestamp::MAX.plus(second), Timestamp::MAX);
+        assert_eq!(at(5, 0).plus(Duration::MAX), Timestamp::MAX);
+        assert_eq!(at(5, 999_999_999).plus(Duration::new(1, 1)), at(7, 0));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_so_much_later_is_so_much_after(seconds in -62_135_596_800i64..200_000_000_000, nanos in 0u32..1_000_000_000, later in 0u64..50_000_000_000, and in 0u32..1_000_000_000) {
+            let (time, passed) = (Timestamp::new(seconds, nanos).unwrap(), Duration::new(later, and));
+            prop_assert_eq!(time.plus(passed).since(time), passed);
+        }
+
         #[test]
         fn text_and_back_is_the_same_time(seconds in -62_135_596_800i64..253_402_200_000, nanos in 0u32..1_000_000_000) {
             let time = Timestamp::new(seconds, nanos).unwrap();

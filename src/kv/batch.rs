@@ -25,6 +25,9 @@ pub enum Guard {
     Unchanged(Key, Revision),
     /// No row of the table starts with the key's row; with an empty row, the table has none at all.
     Empty(Key),
+    /// No row of the table that starts with the key's row was written after this revision; with an empty
+    /// row, none at all. Rows may have gone. Costs a look at each row that starts so: for few.
+    Quiet(Key, Revision),
 }
 
 /// What happens to one row.

@@ -49,6 +49,12 @@ impl<K> Faulty<K> {
         plan.insert(next + skip, fault);
     }
 
+    /// Whether a fault is planned for a commit to come.
+    pub fn is_planned(&self) -> bool {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        !plan.is_empty()
+    }
+
     fn next_fault(&self) -> Option<Fault> {
         let this = self.commits.fetch_add(1, Ordering::SeqCst);
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);

@@ -126,11 +126,19 @@ impl Frozen {
             Guard::Unchanged(key, revision) => {
                 self.row(key).is_some_and(|row| row.revision == *revision)
             }
-            Guard::Empty(key) => self
-                .tables
-                .get(&key.table)
-                .is_none_or(|rows| !rows.keys().any(|row| row.starts_with(&key.row))),
+            Guard::Empty(key) => self.starting_with(key).next().is_none(),
+            Guard::Quiet(key, revision) => {
+                self.starting_with(key).all(|row| row.revision <= *revision)
+            }
         }
+    }
+
+    /// The rows of the key's table that start with its row.
+    fn starting_with<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Versioned> {
+        let rows = self.tables.get(&key.table).into_iter();
+        rows.flat_map(|rows| rows.range(key.row.clone()..))
+            .take_while(|(row, _)| row.starts_with(&key.row))
+            .map(|(_, value)| value)
     }
 
     /// Applies a batch at the next revision; `None` if it had nothing to change.

@@ -55,6 +55,8 @@ pub fn routes_with(store: &Store, options: &Options) -> Routes {
     routes
         .add_service(RequestLayer::NATIVE.layer(native::images(store)))
         .add_service(RequestLayer::NATIVE.layer(native::namespaces(store)))
+        .add_service(RequestLayer::NATIVE.layer(native::configs(store)))
+        .add_service(RequestLayer::NATIVE.layer(native::build_cache(store)))
         .add_service(RequestLayer::NATIVE.layer(native::store(store)));
     containerd::add_to(&mut routes, store, options);
     let routes = routes.routes().into_axum_router();
@@ -66,6 +68,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     [
         v1::images_server::SERVICE_NAME,
         v1::namespaces_server::SERVICE_NAME,
+        v1::configs_server::SERVICE_NAME,
+        v1::build_cache_server::SERVICE_NAME,
         v1::store_server::SERVICE_NAME,
     ]
     .into_iter()

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::containerd::{Fault, Kind};
+use crate::domain::ConfigId;
 use crate::domain::{FilterError, Invalid};
 use crate::error::{Error, Subject};
 
@@ -118,6 +119,11 @@ impl Error {
             Self::EtagMismatch { .. } => (Code::Aborted, "ETAG_MISMATCH"),
             Self::TargetMismatch { .. } => (Code::Aborted, "TARGET_MISMATCH"),
             Self::NotEmpty { .. } => (Code::FailedPrecondition, "NAMESPACE_NOT_EMPTY"),
+            Self::Ambiguous { .. } => (Code::FailedPrecondition, "AMBIGUOUS"),
+            Self::HasChildren(_) => (Code::FailedPrecondition, "HAS_CHILDREN"),
+            Self::ConfigFull { .. } => (Code::FailedPrecondition, "CONFIG_FULL"),
+            Self::TargetFull { .. } => (Code::FailedPrecondition, "TARGET_FULL"),
+            Self::ReadsTooMuch { .. } => (Code::InvalidArgument, "WRITE_TOO_LARGE"),
             Self::LeaseFull { .. } => (Code::ResourceExhausted, "LEASE_FULL"),
             Self::UnknownRevision { .. } => (Code::OutOfRange, "UNKNOWN_REVISION"),
             Self::Compacted { .. } => (Code::OutOfRange, "HISTORY_COMPACTED"),
@@ -156,7 +162,9 @@ impl Error {
             say("name", &subject.name());
         };
         match self {
-            Self::NotFound(subject) | Self::Exists(subject) => about(subject),
+            Self::NotFound(subject) | Self::Exists(subject) | Self::HasChildren(subject) => {
+                about(subject);
+            }
             Self::EtagMismatch {
                 subject, current, ..
             } => {
@@ -169,10 +177,41 @@ impl Error {
                 about(subject);
                 say("target", current);
             }
-            Self::NotEmpty { namespace, images } => {
+            Self::NotEmpty {
+                namespace,
+                images,
+                configs,
+            } => {
                 say("namespace", namespace);
                 say("images", images);
+                say("configs", configs);
             }
+            Self::Ambiguous {
+                namespace,
+                reference,
+                candidates,
+                has_more,
+            } => {
+                let ids: Vec<String> = candidates.iter().map(ConfigId::to_string).collect();
+                say("namespace", namespace);
+                say("reference", reference);
+                say("candidates", &ids.join(","));
+                say("has_more", has_more);
+            }
+            Self::ConfigFull { config, limit } => {
+                about(config);
+                say("limit", limit);
+            }
+            Self::TargetFull {
+                namespace,
+                target,
+                limit,
+            } => {
+                say("namespace", namespace);
+                say("target", target);
+                say("limit", limit);
+            }
+            Self::ReadsTooMuch { limit, .. } => say("limit", limit),
             Self::LeaseFull { lease, limit, .. } => {
                 about(lease);
                 say("limit", limit);
@@ -231,7 +270,7 @@ impl From<Error> for Status {
                 details.add_precondition_failure_violation(
                     "EMPTY",
                     format!("namespaces/{namespace}"),
-                    "it must hold no images, or the deletion must be forced",
+                    "it must hold no images and no configs, or the deletion must be forced",
                 );
             }
             Error::Contended { .. } | Error::TooManySnapshots { .. } => {
@@ -342,6 +381,30 @@ mod tests {
             Error::NotEmpty {
                 namespace: namespace.clone(),
                 images: 3,
+                configs: 2,
+            },
+            Error::Ambiguous {
+                namespace: namespace.clone(),
+                reference: "2c26".to_owned(),
+                candidates: vec![
+                    ConfigId::from_bytes([0x2c; 32]),
+                    ConfigId::from_bytes([0x26; 32]),
+                ],
+                has_more: true,
+            },
+            Error::HasChildren(Subject::Config(namespace.clone(), "2c26".to_owned())),
+            Error::ConfigFull {
+                config: Subject::Config(namespace.clone(), "2c26".to_owned()),
+                limit: 1000,
+            },
+            Error::TargetFull {
+                namespace: namespace.clone(),
+                target: Box::new(digest),
+                limit: 1000,
+            },
+            Error::ReadsTooMuch {
+                size: 17,
+                limit: 16,
             },
             Error::NotFound(Subject::Lease(namespace.clone(), "l1".parse().unwrap())),
             Error::LeaseFull {

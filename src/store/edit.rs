@@ -1,23 +1,51 @@
 //! The one way to write: read a snapshot, decide with a pure function, commit one batch.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::coop;
 
 use super::epoch::Known;
 use super::request::{self, Remembered, RequestId};
+use super::wire::Outcome;
 use super::{At, Store};
 use crate::domain::Timestamp;
 use crate::error::Error;
-use crate::kv::{Batch, CommitError, Guard, Key, Rows, Scanned, Snapshot, Table, Versioned};
+use crate::kv::{
+    Batch, CommitError, Guard, Key, Revision, Rows, Scanned, Snapshot, Table, Versioned,
+};
 
-/// What a write has to see before it decides.
+/// What a write has to see before it decides. It reads from one view, as often as it has to: what it reads
+/// may depend on what it read.
+pub(super) trait Look: Sync {
+    type Seen: Send;
+
+    /// Bytes of records that it may read, where a batch may have so many: what a write reads goes to its batch, for the
+    /// most part, which could not be larger.
+    fn most(&self, batch: usize) -> usize {
+        batch
+    }
+
+    fn look(&self, view: &View<'_>) -> impl Future<Output = Result<Self::Seen, Error>> + Send;
+}
+
+/// The store at one revision, of which one write may read so much only.
+pub(super) struct View<'a> {
+    snapshot: &'a dyn Snapshot,
+    /// Bytes of records that may be read, and how many of them have been.
+    most: usize,
+    read: AtomicUsize,
+    /// The revisions that the store has had.
+    pub known: Known,
+    pub now: Timestamp,
+}
+
+/// A look at rows that are known beforehand, but for one step.
 pub(super) struct Reads<'a> {
     pub keys: &'a [Key],
-    /// The keys, among them, whose writers take turns.
-    pub turns: &'a [Key],
-    /// A table whose rows are counted.
-    pub counted: Option<&'a Table>,
+    /// Tables whose rows are counted.
+    pub counted: &'a [Table],
     pub then: Option<&'a Then<'a>>,
 }
 
@@ -28,12 +56,12 @@ pub(super) type Then<'a> =
 /// Some rows, and at most how many of them.
 pub(super) type Glance = (Rows, usize);
 
-/// What a write saw before it decides.
+/// What [`Reads`] saw.
 pub(super) struct Seen {
     /// The rows of the keys.
     pub rows: Vec<Option<Versioned>>,
-    /// How many rows the table has that was asked about.
-    pub counted: u64,
+    /// How many rows the tables have that were asked about.
+    pub counted: Vec<u64>,
     /// What was asked for then; nothing where nothing was.
     pub scanned: Vec<Scanned>,
     pub known: Known,
@@ -52,28 +80,54 @@ pub(super) struct Decision<T> {
 pub(super) const MAX_TRIES: u32 = 100;
 
 impl Store {
-    /// Reads, decides, commits; again from the reading whenever a guard no longer held.
+    /// For who only reads, and bounds that himself.
+    pub(super) fn view<'a>(&self, snapshot: &'a dyn Snapshot) -> View<'a> {
+        View {
+            snapshot,
+            most: usize::MAX,
+            read: AtomicUsize::new(0),
+            known: self.known(snapshot.revision()),
+            now: self.now(),
+        }
+    }
+
+    /// As the edit that this look is for sees it.
+    pub(super) fn bounded_view<'a>(
+        &self,
+        snapshot: &'a dyn Snapshot,
+        look: &impl Look,
+    ) -> View<'a> {
+        View {
+            most: look.most(self.inner.kv.limits().bytes),
+            ..self.view(snapshot)
+        }
+    }
+
+    /// Looks, decides, commits; again from the looking whenever a guard no longer held. The writers of the
+    /// keys in `turns` wait for each other.
     ///
     /// With an id, the answer is written beside, and given again when the same is asked again.
-    pub(super) async fn edit<T: Remembered>(
+    pub(super) async fn edit<L: Look, T: Remembered>(
         &self,
-        reads: Reads<'_>,
+        turns: &[Key],
+        look: &L,
         once: Option<&RequestId>,
-        decide: impl Fn(&Seen) -> Result<Decision<T>, Error>,
+        decide: impl Fn(&L::Seen) -> Result<Decision<T>, Error>,
     ) -> Result<At<T>, Error> {
-        let _turns = self.inner.stripes.turns(reads.turns).await;
+        let _turns = self.inner.stripes.turns(turns).await;
         for _ in 0..MAX_TRIES {
             let snapshot = self.inner.kv.snapshot().await?;
-            let now = self.now();
+            let revision = snapshot.revision();
+            let view = self.bounded_view(&*snapshot, look);
+            let now = view.now;
             if let Some(once) = once
                 && let Some(answer) = request::answered(&*snapshot, once, now).await?
             {
                 return Ok(answer);
             }
-            let known = self.known(snapshot.revision());
-            let most = self.inner.kv.limits().bytes;
-            let seen = see(&*snapshot, &reads, known, now, most).await?;
+            let seen = look.look(&view).await?;
             // Frees the pages it pins before the commit makes more.
+            drop(view);
             drop(snapshot);
             let Decision {
                 mut batch,
@@ -83,10 +137,7 @@ impl Store {
                 request::remember(&mut batch, once, &value, now);
             }
             if batch.is_empty() {
-                return Ok(At {
-                    value,
-                    revision: seen.known.newest,
-                });
+                return Ok(At { value, revision });
             }
             match self.inner.kv.commit(batch).await {
                 Ok(revision) => {
@@ -99,70 +150,129 @@ impl Store {
         }
         Err(Error::Contended { tries: MAX_TRIES })
     }
+
+    /// The same for what has no request id.
+    pub(super) async fn edit_always<L: Look, T>(
+        &self,
+        turns: &[Key],
+        look: &L,
+        decide: impl Fn(&L::Seen) -> Result<Decision<T>, Error>,
+    ) -> Result<At<T>, Error> {
+        let decide = |seen: &L::Seen| {
+            decide(seen).map(|Decision { batch, value }| Decision {
+                batch,
+                value: NeverRemembered(value),
+            })
+        };
+        let At { value, revision } = self.edit(turns, look, None, decide).await?;
+        Ok(At {
+            value: value.0,
+            revision,
+        })
+    }
+}
+
+/// An answer to what is asked without an id.
+struct NeverRemembered<T>(T);
+
+impl<T> Remembered for NeverRemembered<T> {
+    fn settle(&mut self, _revision: Revision) {}
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        Vec::new()
+    }
+
+    fn recall(_outcomes: Vec<Outcome>) -> Option<Self> {
+        None
+    }
 }
 
 /// Keys that are read at once.
 const KEYS_AT_ONCE: usize = 32;
 
-/// How much a write may still read. What it reads goes to its batch, for the most part, which could not
-/// be larger.
-struct Room {
-    left: usize,
-    most: usize,
-}
+impl<'a> View<'a> {
+    pub fn revision(&self) -> Revision {
+        self.snapshot.revision()
+    }
 
-impl Room {
-    fn take<'a>(&mut self, rows: impl Iterator<Item = &'a Versioned>) -> Result<(), Error> {
+    /// The rows of some keys, in their order.
+    pub async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Versioned>>, Error> {
+        let mut rows = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            // Reading a snapshot in memory never waits; this lets others have the thread.
+            coop::consume_budget().await;
+            let found = self.snapshot.get(keys).await?;
+            self.take(found.iter().flatten())?;
+            rows.extend(found);
+        }
+        Ok(rows)
+    }
+
+    pub async fn row(&self, key: &Key) -> Result<Option<Versioned>, Error> {
+        Ok(self.get(std::slice::from_ref(key)).await?.remove(0))
+    }
+
+    /// Up to `limit` rows in their order, and not too many bytes of them.
+    pub async fn scan(&self, rows: &Rows, limit: usize) -> Result<Scanned, Error> {
+        coop::consume_budget().await;
+        let found = self.snapshot.scan(rows, limit).await?;
+        self.take(found.rows.iter().map(|(_, value)| value))?;
+        Ok(found)
+    }
+
+    /// How many rows a table has, without reading them.
+    pub async fn count(&self, table: &Table) -> Result<u64, Error> {
+        Ok(self.snapshot.count(table).await?)
+    }
+
+    /// Bytes of records that have been read.
+    pub fn bytes_read(&self) -> usize {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    fn take<'v>(&self, rows: impl Iterator<Item = &'v Versioned>) -> Result<(), Error> {
         let bytes: usize = rows.map(|row| row.value.len()).sum();
-        self.left = self.left.checked_sub(bytes).ok_or(Error::TooLarge {
-            what: "bytes of records to read",
-            size: self.most - self.left + bytes,
-            limit: self.most,
-        })?;
+        let size = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if size > self.most {
+            // What was refused is not held; less may still be read.
+            self.read.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::ReadsTooMuch {
+                size,
+                limit: self.most,
+            });
+        }
         Ok(())
     }
 }
 
-async fn see(
-    snapshot: &dyn Snapshot,
-    reads: &Reads<'_>,
-    known: Known,
-    now: Timestamp,
-    most: usize,
-) -> Result<Seen, Error> {
-    let mut room = Room { left: most, most };
-    let mut rows = Vec::with_capacity(reads.keys.len());
-    for keys in reads.keys.chunks(KEYS_AT_ONCE) {
-        let found = snapshot.get(keys).await?;
-        room.take(found.iter().flatten())?;
-        rows.extend(found);
+impl Look for Reads<'_> {
+    type Seen = Seen;
+
+    async fn look(&self, view: &View<'_>) -> Result<Seen, Error> {
+        let rows = view.get(self.keys).await?;
+        let mut counted = Vec::with_capacity(self.counted.len());
+        for table in self.counted {
+            counted.push(view.count(table).await?);
+        }
+        let then = match self.then {
+            Some(then) => then(&rows)?,
+            None => Vec::new(),
+        };
+        let mut scanned = Vec::with_capacity(then.len());
+        for glance in then {
+            scanned.push(match glance {
+                Some((rows, limit)) => view.scan(&rows, limit).await?,
+                None => Scanned::default(),
+            });
+        }
+        Ok(Seen {
+            rows,
+            counted,
+            scanned,
+            known: view.known.clone(),
+            now: view.now,
+        })
     }
-    let counted = match reads.counted {
-        Some(table) => snapshot.count(table).await?,
-        None => 0,
-    };
-    let then = match reads.then {
-        Some(then) => then(&rows)?,
-        None => Vec::new(),
-    };
-    let mut scanned = Vec::with_capacity(then.len());
-    for glance in then {
-        scanned.push(match glance {
-            Some((rows, limit)) => {
-                let found = snapshot.scan(&rows, limit).await?;
-                room.take(found.rows.iter().map(|(_, value)| value))?;
-                found
-            }
-            None => Scanned::default(),
-        });
-    }
-    Ok(Seen {
-        rows,
-        counted,
-        scanned,
-        known,
-        now,
-    })
 }
 
 /// Guards that a row is as it was seen.
@@ -175,9 +285,9 @@ pub(super) fn as_seen(key: Key, row: Option<&Versioned>) -> Guard {
 
 impl<T> Decision<T> {
     /// An answer that nothing has to be written for.
-    pub fn nothing(seen: &Seen, value: T) -> Self {
+    pub fn nothing(now: Timestamp, value: T) -> Self {
         Self {
-            batch: Batch::new(seen.now.millis()),
+            batch: Batch::new(now.millis()),
             value,
         }
     }

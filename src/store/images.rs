@@ -277,7 +277,7 @@ impl<'a> Images<'a> {
     }
 
     /// All records that match, at one revision, as they are asked for.
-    pub async fn walk(&self, query: &ImageQuery) -> Result<ImageWalk, Error> {
+    pub(crate) async fn walk(&self, query: &ImageQuery) -> Result<ImageWalk, Error> {
         Ok(ImageWalk::new(self.store.snapshot().await?, query))
     }
 
@@ -368,13 +368,12 @@ impl<'a> Images<'a> {
         let keys = writes.keys();
         let reads = Reads {
             keys: &keys,
-            turns: &keys[1..],
-            counted: None,
+            counted: &[],
             then: Some(&|rows| writes.glances(rows)),
         };
         let once = once.filter(|_| !writes.validate_only);
         self.store
-            .edit(reads, once, |seen| writes.decide(&keys, seen))
+            .edit(&keys[1..], &reads, once, |seen| writes.decide(&keys, seen))
             .await
     }
 }

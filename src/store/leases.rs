@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use tokio::task::{self, coop};
+use tokio::task;
 
-use super::edit::{Decision, MAX_TRIES, as_seen};
+use super::edit::{Decision, Look, View, as_seen};
 use super::namespaces;
 use super::sweep::Swept;
 use super::wire::Holds;
 use super::{At, Put, Store, Stored, schema, wire};
 use crate::domain::{Filter, Lease, LeaseId, Namespace, Resource, Timestamp};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, CommitError, Key, Revision, Rows, Snapshot, Versioned};
+use crate::kv::{Batch, Key, Revision, Rows, Snapshot, Versioned};
 
 /// The calls on leases; from [`Store::leases`].
 #[derive(Clone, Copy)]
@@ -32,9 +32,15 @@ struct Place<'a> {
     id: &'a LeaseId,
 }
 
+/// A look at a lease.
+struct Looking<'a> {
+    place: Place<'a>,
+    part: Part<'a>,
+}
+
 /// What of a lease a write has to see, beside how much it holds.
 #[derive(Clone, Copy)]
-enum Look<'a> {
+enum Part<'a> {
     /// Its record.
     Record,
     /// Whether it holds this.
@@ -52,7 +58,6 @@ struct Seen {
     counted: Option<Versioned>,
     /// Of what it holds, the rows that were looked for and are there.
     held: BTreeSet<Bytes>,
-    newest: Revision,
     now: Timestamp,
 }
 
@@ -93,7 +98,7 @@ impl Leases<'_> {
         labels: BTreeMap<String, String>,
     ) -> Result<At<Stored<Lease>>, Error> {
         let place = Place { namespace, id };
-        let created = self.edit(place, Look::Record, |seen| {
+        let created = self.edit(place, Part::Record, |seen| {
             if seen.lease.is_some() {
                 return Err(Error::Exists(place.subject()));
             }
@@ -152,7 +157,7 @@ impl Leases<'_> {
         let id = &lease.id;
         let place = Place { namespace, id };
         let rows = place.rows(resources)?;
-        let restored = self.edit(place, Look::All, |seen| {
+        let restored = self.edit(place, Part::All, |seen| {
             let mut batch = Batch::new(seen.now.millis());
             let before = seen.lease.as_ref();
             let unchanged = before.filter(|(before, _)| before == lease);
@@ -222,7 +227,8 @@ impl Leases<'_> {
         let snapshot = self.store.snapshot().await?;
         let (mut found, mut size) = (Vec::new(), 0);
         let mut rest = Rows::all(schema::leases(namespace));
-        while let Some(rows) = next(&*snapshot, &mut rest, STEP).await? {
+        let view = self.store.view(&*snapshot);
+        while let Some(rows) = next(&view, &mut rest, STEP).await? {
             for (row, value) in rows {
                 if filter.is_costly() {
                     // Lets others have the thread, and deadlines be kept, between two matches.
@@ -259,7 +265,7 @@ impl Leases<'_> {
         id: &LeaseId,
     ) -> Result<At<Stored<Lease>>, Error> {
         let place = Place { namespace, id };
-        self.edit(place, Look::All, |seen| {
+        self.edit(place, Part::All, |seen| {
             let lease = seen.lease.as_ref();
             let (lease, made) = lease.ok_or_else(|| Error::NotFound(place.subject()))?;
             Ok(Decision {
@@ -282,7 +288,7 @@ impl Leases<'_> {
     ) -> Result<At<()>, Error> {
         let place = Place { namespace, id };
         let key = schema::leased_key(namespace, id, resource);
-        self.edit(place, Look::One(resource), |seen| {
+        self.edit(place, Part::One(resource), |seen| {
             let holds = seen.holds(place)?;
             let mut batch = Batch::new(seen.now.millis());
             if seen.held.is_empty() {
@@ -307,7 +313,7 @@ impl Leases<'_> {
     ) -> Result<At<()>, Error> {
         let place = Place { namespace, id };
         let key = schema::leased_key(namespace, id, resource);
-        self.edit(place, Look::One(resource), |seen| {
+        self.edit(place, Part::One(resource), |seen| {
             let holds = seen.holds(place)?;
             let mut batch = Batch::new(seen.now.millis());
             if !seen.held.is_empty() {
@@ -330,7 +336,7 @@ impl Leases<'_> {
         let place = Place { namespace, id };
         let snapshot = self.store.snapshot().await?;
         place.standing(&*snapshot).await?;
-        let held = place.held(&*snapshot).await?;
+        let held = place.held(&self.store.view(&*snapshot)).await?;
         let parsed = held.iter().map(|row| schema::parse_leased_row(row));
         Ok(At {
             value: parsed
@@ -348,7 +354,7 @@ impl Leases<'_> {
         let mut swept = Swept::default();
         for id in &expired {
             let place = Place { namespace, id };
-            let removed = self.edit(place, Look::All, |seen| {
+            let removed = self.edit(place, Part::All, |seen| {
                 let lease = seen.lease.as_ref().map(|(lease, _)| lease);
                 let expired = lease.filter(|lease| {
                     let at = lease.expires_at();
@@ -374,7 +380,8 @@ impl Leases<'_> {
         let snapshot = self.store.snapshot().await?;
         let mut expired = Vec::new();
         let mut rest = Rows::all(schema::expiring(namespace));
-        while let Some(rows) = next(&*snapshot, &mut rest, SWEPT).await? {
+        let view = self.store.view(&*snapshot);
+        while let Some(rows) = next(&view, &mut rest, SWEPT).await? {
             for (row, _) in rows {
                 let (at, id) = schema::parse_expiring_row(&row)?;
                 if expired.len() == SWEPT || !is_past(at, now) {
@@ -386,30 +393,15 @@ impl Leases<'_> {
         Ok(expired)
     }
 
-    /// Reads, decides, commits; again from the reading whenever another write came between.
     async fn edit<T>(
         &self,
         place: Place<'_>,
-        look: Look<'_>,
+        part: Part<'_>,
         decide: impl Fn(&Seen) -> Result<Decision<T>, Error>,
     ) -> Result<At<T>, Error> {
-        let inner = &self.store.inner;
-        let key = schema::lease_key(place.namespace, place.id);
-        let _turns = inner.stripes.turns(&[key]).await;
-        for _ in 0..MAX_TRIES {
-            let seen = place.see(self.store, look).await?;
-            let Decision { batch, value } = decide(&seen)?;
-            if batch.is_empty() {
-                let revision = seen.newest;
-                return Ok(At { value, revision });
-            }
-            match inner.kv.commit(batch).await {
-                Ok(revision) => return Ok(At { value, revision }),
-                Err(CommitError::Broken(_)) => {}
-                Err(other) => return Err(other.into()),
-            }
-        }
-        Err(Error::Contended { tries: MAX_TRIES })
+        let turns = [schema::lease_key(place.namespace, place.id)];
+        let look = Looking { place, part };
+        self.store.edit_always(&turns, &look, decide).await
     }
 }
 
@@ -420,13 +412,11 @@ fn is_past(at: Timestamp, now: Timestamp) -> bool {
 
 /// Some rows of the rest, which has fewer then; `None` when there are none.
 async fn next(
-    snapshot: &dyn Snapshot,
+    view: &View<'_>,
     rest: &mut Rows,
     limit: usize,
 ) -> Result<Option<Vec<(Bytes, Versioned)>>, Error> {
-    // Reading a snapshot in memory never waits; this lets others have the thread.
-    coop::consume_budget().await;
-    let rows = snapshot.scan(rest, limit).await?.rows;
+    let rows = view.scan(rest, limit).await?.rows;
     let Some((last, _)) = rows.last() else {
         return Ok(None);
     };
@@ -491,52 +481,57 @@ impl Place<'_> {
         ))
     }
 
-    async fn see(&self, store: &Store, look: Look<'_>) -> Result<Seen, Error> {
-        let snapshot = store.snapshot().await?;
+    /// The rows of all that the lease holds.
+    async fn held(&self, view: &View<'_>) -> Result<BTreeSet<Bytes>, Error> {
+        let part = schema::leased_part(self.id);
+        let mut rest = Rows::starting_with(schema::leased(self.namespace), &part);
+        let mut held = BTreeSet::new();
+        while let Some(rows) = next(view, &mut rest, STEP).await? {
+            held.extend(rows.into_iter().map(|(row, _)| row));
+        }
+        Ok(held)
+    }
+}
+
+// === impl Looking ===
+
+impl Look for Looking<'_> {
+    type Seen = Seen;
+
+    async fn look(&self, view: &View<'_>) -> Result<Seen, Error> {
+        let Place { namespace, id } = self.place;
         let keys = [
-            schema::namespace_key(self.namespace),
-            schema::held_key(self.namespace, self.id),
-            match look {
-                Look::Record | Look::All => schema::lease_key(self.namespace, self.id),
-                Look::One(resource) => schema::leased_key(self.namespace, self.id, resource),
+            schema::namespace_key(namespace),
+            schema::held_key(namespace, id),
+            match self.part {
+                Part::Record | Part::All => schema::lease_key(namespace, id),
+                Part::One(resource) => schema::leased_key(namespace, id, resource),
             },
         ];
-        let mut rows = snapshot.get(&keys).await?.into_iter();
+        let mut rows = view.get(&keys).await?.into_iter();
         let mut next = || rows.next().flatten();
         let (namespace, counted, third) = (next(), next(), next());
         let [.., third_key] = keys;
         let (mut lease, mut held) = (None, BTreeSet::new());
-        match (look, third) {
-            (Look::One(_), found) => held.extend(found.map(|_| third_key.row)),
-            (Look::Record | Look::All, found) => {
+        match (self.part, third) {
+            (Part::One(_), found) => held.extend(found.map(|_| third_key.row)),
+            (Part::Record | Part::All, found) => {
                 if let Some(row) = found {
-                    let read = wire::decode_lease(self.id.clone(), row.value)?;
+                    let read = wire::decode_lease(id.clone(), row.value)?;
                     lease = Some((read, row.revision));
                 }
             }
         }
-        if let Look::All = look {
-            held = self.held(&*snapshot).await?;
+        if let Part::All = self.part {
+            held = self.place.held(view).await?;
         }
         Ok(Seen {
             namespace,
             lease,
             counted,
             held,
-            newest: snapshot.revision(),
-            now: store.now(),
+            now: view.now,
         })
-    }
-
-    /// The rows of all that the lease holds.
-    async fn held(&self, snapshot: &dyn Snapshot) -> Result<BTreeSet<Bytes>, Error> {
-        let part = schema::leased_part(self.id);
-        let mut rest = Rows::starting_with(schema::leased(self.namespace), &part);
-        let mut held = BTreeSet::new();
-        while let Some(rows) = next(snapshot, &mut rest, STEP).await? {
-            held.extend(rows.into_iter().map(|(row, _)| row));
-        }
-        Ok(held)
     }
 }
 

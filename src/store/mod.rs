@@ -2,9 +2,11 @@
 //!
 //! Reads take a snapshot; writes take a snapshot, decide with a pure function and commit one batch,
 //! again from the start if another write came between (`edit`). [`Store`] opens and owns the engine;
-//! [`Images`], [`Namespaces`] and [`Leases`] are the typed calls.
+//! [`Images`], [`Namespaces`], [`Leases`], [`Configs`] and [`BuildCache`] are the typed calls.
 
 mod backup;
+mod cache;
+mod configs;
 mod edit;
 mod epoch;
 mod history;
@@ -12,6 +14,7 @@ mod images;
 mod leases;
 mod namespaces;
 mod page;
+mod parts;
 mod precondition;
 mod query;
 mod request;
@@ -41,6 +44,15 @@ use crate::error::Error;
 use crate::kv::{Batch, CommitError, Compacted, Guard, Kv, Revision, Snapshot};
 
 pub use self::backup::{BackupPart, BackupStream, LastBackup};
+pub use self::cache::{
+    BuildCache, Hit, HitKind, LocalMiss, Looked, Lookup, Miss, Skipped, SourceMiss,
+    SourceMissReason,
+};
+pub use self::configs::{
+    Bases, ConfigEntry, Configs, CreateConfig, CreatedConfig, DeleteConfig, DeletedConfig,
+    Descendant, Descendants, LinkConfig, MarkConfig, MarkedConfig, ParentSet, Relative, SetParent,
+    StoredConfig, UnreferencedLayer,
+};
 use self::edit::Stripes;
 use self::epoch::{Gap, Known};
 pub use self::history::{End, EndedBy, Generation};
@@ -50,6 +62,7 @@ pub use self::namespaces::{
     DeleteNamespace, NamespaceEntry, NamespaceWalk, Namespaces, PutEntry, PutNamespace,
 };
 pub use self::page::{Page, PageRequest};
+pub(crate) use self::parts::{Entries, Parts, StoredImage};
 pub use self::precondition::Precondition;
 pub use self::query::{DigestQuery, ImageQuery, Scope};
 pub use self::request::RequestId;
@@ -58,7 +71,6 @@ pub use self::status::Status;
 pub use self::stream::{ImageChunk, ImageStream, LongRead};
 pub use self::sweep::Swept;
 pub use self::verify::{Problem, Verified};
-pub use self::walk::ImageWalk;
 pub use self::watch::{
     Changes, ImageChanges, ImageEvent, ImageWatch, StoreChanges, StoreEvent, StoreWatch, Watch,
     WatchImages, WatchMessage, WatchStart,
@@ -175,6 +187,16 @@ impl Store {
     /// The calls on leases.
     pub fn leases(&self) -> Leases<'_> {
         Leases { store: self }
+    }
+
+    /// The call on the build cache.
+    pub fn build_cache(&self) -> BuildCache<'_> {
+        BuildCache { store: self }
+    }
+
+    /// The calls on configs.
+    pub fn configs(&self) -> Configs<'_> {
+        Configs { store: self }
     }
 
     pub fn id(&self) -> StoreId {

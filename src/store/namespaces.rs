@@ -53,6 +53,7 @@ pub struct DeleteNamespace {
 pub struct NamespaceEntry {
     pub stored: Stored<NamespaceRecord>,
     pub images: u64,
+    pub configs: u64,
 }
 
 /// What a Put of a namespace did.
@@ -159,7 +160,7 @@ impl Namespaces<'_> {
         })
     }
 
-    /// Removes a namespace. One that holds images goes only if forced, and then with all in it, in
+    /// Removes a namespace. One that holds images or configs goes only if forced, and then with all in it, in
     /// one step.
     ///
     /// [`Error::NotFound`] when there is none, [`Error::NotEmpty`], and what the precondition says.
@@ -183,11 +184,10 @@ impl Namespaces<'_> {
         let keys = [schema::namespace_key(name)];
         let reads = Reads {
             keys: &keys,
-            turns: &keys,
-            counted: Some(&schema::images(name)),
+            counted: &[schema::images(name), schema::configs(name)],
             then: None,
         };
-        self.store.edit(reads, once, decide).await
+        self.store.edit(&keys, &reads, once, decide).await
     }
 
     /// The names of all namespaces, in order.
@@ -245,6 +245,7 @@ async fn entry(
 ) -> Result<NamespaceEntry, Error> {
     Ok(NamespaceEntry {
         images: snapshot.count(&schema::images(&stored.namespace)).await?,
+        configs: snapshot.count(&schema::configs(&stored.namespace)).await?,
         stored,
     })
 }
@@ -276,13 +277,14 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
                 record,
                 revision: revision.unwrap_or(Revision::ZERO),
             },
-            images: seen.counted,
+            images: seen.counted[0],
+            configs: seen.counted[1],
         },
         changed,
         created: old.is_none(),
     };
     if request.validate_only {
-        return Ok(Decision::nothing(seen, put));
+        return Ok(Decision::nothing(seen.now, put));
     }
     let key = schema::namespace_key(name);
     let mut batch = Batch::new(seen.now.millis());
@@ -302,15 +304,17 @@ fn decide_delete(request: &DeleteNamespace, seen: &Seen) -> Result<Decision<PutE
     };
     let found = NamespaceEntry {
         stored: stored(name, row.clone())?,
-        images: seen.counted,
+        images: seen.counted[0],
+        configs: seen.counted[1],
     };
     request
         .when
         .check(subject, Some((found.stored.revision, None)), &seen.known)?;
-    if found.images > 0 && !request.force {
+    if found.images + found.configs > 0 && !request.force {
         return Err(Error::NotEmpty {
             namespace: name.clone(),
             images: found.images,
+            configs: found.configs,
         });
     }
     let deleted = PutEntry {
@@ -319,7 +323,7 @@ fn decide_delete(request: &DeleteNamespace, seen: &Seen) -> Result<Decision<PutE
         created: false,
     };
     if request.validate_only {
-        return Ok(Decision::nothing(seen, deleted));
+        return Ok(Decision::nothing(seen.now, deleted));
     }
     let key = schema::namespace_key(name);
     let mut batch = Batch::new(seen.now.millis());
@@ -328,7 +332,9 @@ fn decide_delete(request: &DeleteNamespace, seen: &Seen) -> Result<Decision<PutE
         .delete(key)
         .frees_space();
     if !request.force {
-        batch.guard(Guard::Empty(schema::images(name).key(Bytes::new())));
+        for table in [schema::images(name), schema::configs(name)] {
+            batch.guard(Guard::Empty(table.key(Bytes::new())));
+        }
     }
     for table in schema::tenant_tables(name) {
         batch.clear(table);
@@ -347,16 +353,24 @@ impl Remembered for PutEntry {
     }
 
     fn outcomes(&self) -> Vec<Outcome> {
-        let NamespaceEntry { stored, images } = &self.entry;
+        let NamespaceEntry {
+            stored,
+            images,
+            configs,
+        } = &self.entry;
+        let record = Recorded::Namespace {
+            record: stored.record.clone(),
+            images: *images,
+            configs: *configs,
+        };
         vec![Outcome {
             stored: Some(Stored {
                 namespace: stored.namespace.clone(),
-                record: Recorded::Namespace(stored.record.clone()),
+                record,
                 revision: stored.revision,
             }),
             changed: self.changed,
             created: self.created,
-            images: *images,
         }]
     }
 
@@ -364,7 +378,12 @@ impl Remembered for PutEntry {
         let outcome = outcomes.pop()?;
         let Some(Stored {
             namespace,
-            record: Recorded::Namespace(record),
+            record:
+                Recorded::Namespace {
+                    record,
+                    images,
+                    configs,
+                },
             revision,
         }) = outcome.stored
         else {
@@ -377,7 +396,8 @@ impl Remembered for PutEntry {
                     record,
                     revision,
                 },
-                images: outcome.images,
+                images,
+                configs,
             },
             changed: outcome.changed,
             created: outcome.created,

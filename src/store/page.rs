@@ -51,6 +51,17 @@ impl PageRequest {
     }
 }
 
+impl<T> Page<T> {
+    /// The same page of what each item is made into.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(make).collect(),
+            next_token: self.next_token,
+            revision: self.revision,
+        }
+    }
+}
+
 pub(super) async fn images(
     store: &Store,
     query: &ImageQuery,

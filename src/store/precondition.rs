@@ -21,6 +21,14 @@ pub enum Precondition {
 }
 
 impl Precondition {
+    /// What an `if_etag` asks for, where there is one.
+    pub(super) fn of_etag(etag: Option<Revision>) -> Self {
+        match etag {
+            None => Self::None,
+            Some(_) => Self::Matches { etag, target: None },
+        }
+    }
+
     /// Checks what was seen of a record: its revision and, where it has one, its target.
     pub(super) fn check(
         &self,

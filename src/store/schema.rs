@@ -14,16 +14,32 @@
 //! v1/<namespace>/leased       id of a lease, type, resource -> (nothing)      what leases hold
 //! v1/<namespace>/held         id of a lease -> HoldsRecord     how much it holds
 //! v1/<namespace>/expiring     when, id -> (nothing)            the index of leases that expire
+//! v1/<namespace>/configs      id -> the config, byte for byte
+//! v1/<namespace>/summaries    id -> SummaryRecord              what is read from its bytes
+//! v1/<namespace>/marks        id -> MarksRecord                what is known of it beside them
+//! v1/<namespace>/touched      id -> TouchedRecord              when it was last said to be used
+//! v1/<namespace>/children     link to the parent, id -> (nothing)             the index of configs by parent
+//! v1/<namespace>/heads        id -> (nothing)                  the index of configs without children
+//! v1/<namespace>/layers       layer, layers above it, id -> (nothing)         the index of configs by layer
+//! v1/<namespace>/targets      target, id -> (nothing)          the index of configs by what has them
+//! v1/<namespace>/targeted     id, target -> (nothing)          the same by config
+//! v1/<namespace>/cache        link to the parent, fingerprint, created (the newest first), id -> CacheRecord
+//!                             the index of build steps
+//! v1/<namespace>/gone         link -> (nothing)                links that lead nowhere and may have rows
+//! v1/<namespace>/lineage      "turn" -> (nothing)              written whenever a config gets a parent
 //! v1/requests-<day>           request id -> RequestRecord
 //! v1/changes                  kept by the engine: revision -> ChangeRecord
 //! ```
 //!
 //! Keys are built so that their byte order is the order of their parts on every engine: a digest is
 //! one byte for the algorithm and then its bytes, of a length that the algorithm fixes; numbers have
-//! eight bytes, the high one first, and the nanoseconds of an expiry four; text comes last, or ends with NUL, which no name has. So the leading parts of a key are a prefix of all keys that share them.
+//! eight bytes, the high one first, nanoseconds four and layers two; a layer is the SHA-256 of its chain id's text; a link is an id and a revision; text comes last, or ends with NUL, which no name has. So the leading parts of a key are a prefix of all keys that share them.
+
+mod configs;
 
 use bytes::Bytes;
 
+pub use self::configs::*;
 use super::backup::LastBackup;
 use super::epoch::Gap;
 use crate::domain::{
@@ -134,7 +150,7 @@ pub fn whose_images(path: &str) -> Option<&str> {
 }
 
 /// The tables that a namespace may have.
-const TENANT_KINDS: [&str; 9] = [
+const TENANT_KINDS: [&str; 21] = [
     "images",
     "digests",
     "history",
@@ -144,6 +160,18 @@ const TENANT_KINDS: [&str; 9] = [
     "leased",
     "held",
     "expiring",
+    "configs",
+    "summaries",
+    "marks",
+    "touched",
+    "children",
+    "heads",
+    "layers",
+    "targets",
+    "targeted",
+    "cache",
+    "gone",
+    "lineage",
 ];
 
 /// The namespace that a table is of, and its kind.
@@ -169,6 +197,18 @@ pub fn tenant_tables(namespace: &Namespace) -> [Table; TENANT_KINDS.len()] {
         leased(namespace),
         held(namespace),
         expiring(namespace),
+        configs(namespace),
+        summaries(namespace),
+        marks(namespace),
+        touched(namespace),
+        children(namespace),
+        heads(namespace),
+        layers(namespace),
+        targets(namespace),
+        targeted(namespace),
+        cache(namespace),
+        gone(namespace),
+        lineage_key(namespace).table,
     ]
 }
 

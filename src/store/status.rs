@@ -23,7 +23,8 @@ pub struct Status {
     pub oldest_revision: Revision,
     pub namespaces: u64,
     pub images: u64,
-    /// Records of all kinds: namespaces, images, generations in history, leases.
+    pub configs: u64,
+    /// Records of all kinds: namespaces, images, generations in history, leases, configs.
     pub records: u64,
     pub tables: u64,
     /// Bytes on disk.
@@ -49,6 +50,7 @@ struct Counts {
     images: u64,
     generations: u64,
     leases: u64,
+    configs: u64,
     tables: u64,
     last_backup: Option<LastBackup>,
 }
@@ -70,7 +72,12 @@ impl Store {
             oldest_revision: counts.oldest_revision,
             namespaces: counts.namespaces,
             images: counts.images,
-            records: counts.namespaces + counts.images + counts.generations + counts.leases,
+            configs: counts.configs,
+            records: counts.namespaces
+                + counts.images
+                + counts.generations
+                + counts.leases
+                + counts.configs,
             tables: counts.tables,
             size_bytes: disk.size_bytes,
             reusable_bytes: disk.reusable_bytes,
@@ -85,12 +92,13 @@ impl Store {
     async fn counts(&self) -> Result<Counts, Error> {
         let snapshot = self.snapshot().await?;
         let names = Namespaces::names(&*snapshot).await?;
-        let (mut images, mut generations, mut leases) = (0, 0, 0);
+        let (mut images, mut generations, mut leases, mut configs) = (0, 0, 0, 0);
         for name in &names {
             coop::consume_budget().await;
             images += snapshot.count(&schema::images(name)).await?;
             generations += snapshot.count(&schema::history(name)).await?;
             leases += snapshot.count(&schema::leases(name)).await?;
+            configs += snapshot.count(&schema::configs(name)).await?;
         }
         let last_backup = snapshot.get(&[schema::last_backup()]).await?.remove(0);
         Ok(Counts {
@@ -100,6 +108,7 @@ impl Store {
             images,
             generations,
             leases,
+            configs,
             tables: snapshot.tables("").await?.len() as u64,
             last_backup: last_backup
                 .map(|row| schema::parse_last_backup(&row.value))

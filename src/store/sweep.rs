@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::configs::sweep_links;
 use super::edit::as_seen;
 use super::namespaces::Namespaces;
 use super::{Store, request, schema};
@@ -18,6 +19,8 @@ pub struct Swept {
     pub names: usize,
     /// Leases that have expired.
     pub leases: usize,
+    /// Configs that have gone, with what their children still had of them.
+    pub parents: usize,
     /// Whether there is more to remove at once.
     pub has_more: bool,
 }
@@ -55,6 +58,9 @@ impl Store {
             let leases = self.leases().sweep(&namespace).await?;
             swept.leases += leases.leases;
             swept.has_more |= leases.has_more;
+            let links = sweep_links(self, &*snapshot, &namespace).await?;
+            swept.parents += links.links;
+            swept.has_more |= links.has_more;
         }
         Ok(swept)
     }

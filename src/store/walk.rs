@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::{self, coop};
 
+use super::parts::StoredImage;
 use super::query::{Access, ImageQuery, Range, Scope};
 use super::{Stored, images, schema};
 use crate::domain::{Image, ImageName, Namespace};
@@ -130,13 +131,17 @@ impl Walk {
         namespace: &Namespace,
         found: Option<(ImageName, Versioned)>,
     ) -> Result<Option<Weighed>, Error> {
-        if self.query.filter().is_costly() {
-            // Lets others have the thread, and deadlines be kept, between two matches.
-            task::yield_now().await;
-        }
+        self.pause().await;
         match found {
             Some((name, value)) => self.weigh(namespace, name, value),
             None => Ok(None),
+        }
+    }
+
+    /// Lets others have the thread, and deadlines be kept, between two matches that take long.
+    async fn pause(&self) {
+        if self.query.filter().is_costly() {
+            task::yield_now().await;
         }
     }
 
@@ -160,6 +165,45 @@ impl Walk {
             rows.into_iter().map(named).collect::<Result<_, Error>>()?
         };
         Ok(Some((namespace, found)))
+    }
+
+    /// Reads on, as [`Self::step`], but reads no record unless the filter needs it.
+    async fn unread(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<(Namespace, Vec<StoredImage>)>, Error> {
+        let stored = |name, value: Versioned| StoredImage {
+            name,
+            record: value.value,
+        };
+        let (namespace, mut images) = if self.by_digest {
+            let Some((namespace, found)) = self.found(limit).await? else {
+                return Ok(None);
+            };
+            let named = found.into_iter().filter_map(|(_, found)| found);
+            let images: Vec<_> = named
+                .map(|(name, value)| stored(schema::image_row(&name), value))
+                .collect();
+            (namespace, images)
+        } else {
+            let Some((namespace, rows)) = self.read(limit).await? else {
+                return Ok(None);
+            };
+            let images = rows.into_iter().map(|(name, value)| stored(name, value));
+            (namespace, images.collect())
+        };
+        let filter = self.query.filter();
+        if !filter.is_all() {
+            let mut asked_for = Vec::new();
+            for image in images {
+                self.pause().await;
+                if filter.matches(&image.read()?) {
+                    asked_for.push(image);
+                }
+            }
+            images = asked_for;
+        }
+        Ok(Some((namespace, images)))
     }
 
     /// Walks to the end and counts.
@@ -325,11 +369,10 @@ impl Walk {
 ///
 /// Holds the snapshot that it reads, and is for who reads to the end at once; [`super::Images::stream`] is
 /// for slow readers.
-pub struct ImageWalk {
+pub(crate) struct ImageWalk {
     walks: Vec<Walk>,
-    revision: Revision,
     /// What has come already, where another table may bring it again.
-    seen: Option<BTreeSet<(Namespace, ImageName)>>,
+    seen: Option<BTreeSet<(Namespace, Bytes)>>,
 }
 
 impl ImageWalk {
@@ -337,33 +380,22 @@ impl ImageWalk {
         let walk = |access| Walk::over(snapshot.clone(), query.clone(), access);
         let walks: Vec<Walk> = query.accesses().into_iter().map(walk).collect();
         Self {
-            revision: snapshot.revision(),
             seen: (walks.len() > 1).then(BTreeSet::new),
             walks,
         }
     }
 
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
     /// Some more, perhaps none; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<Stored<Image>>>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Vec<StoredImage>>, Error> {
         let Some(walk) = self.walks.last_mut() else {
             return Ok(None);
         };
-        let Some((namespace, found)) = walk.found(WALK_STEP).await? else {
+        let Some((namespace, mut images)) = walk.unread(WALK_STEP).await? else {
             self.walks.pop();
             return Ok(Some(Vec::new()));
         };
-        let mut images = Vec::with_capacity(found.len());
-        for (_, found) in found {
-            let asked_for = walk.asked_for(&namespace, found).await?;
-            images.extend(asked_for.map(|found| found.image));
-        }
         if let Some(seen) = &mut self.seen {
-            images
-                .retain(|image| seen.insert((image.namespace.clone(), image.record.name.clone())));
+            images.retain(|image| seen.insert((namespace.clone(), image.name.clone())));
         }
         Ok(Some(images))
     }

@@ -1,8 +1,19 @@
 //! Records as they are stored: `imagestore.storage.v1` from and to the domain's types.
 
+mod cache;
+mod configs;
+
 use bytes::Bytes;
 use prost::Message;
 
+use self::cache::{read_lookup_outcome, stored_lookup_outcome};
+pub use self::configs::{
+    ConfigOutcome, ConfigState, Marks, Summary, decode_cache, decode_marks, decode_summary,
+    decode_touched, encode_cache, encode_marks, encode_summary, encode_touched,
+};
+use self::configs::{read_config_outcome, stored_config_outcome};
+
+use super::cache::Looked;
 use super::{EndedBy, Stored, schema};
 use crate::domain::{
     Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Lease, LeaseId, Namespace,
@@ -240,16 +251,22 @@ pub struct Outcome {
     pub stored: Option<Stored<Recorded>>,
     pub changed: bool,
     pub created: bool,
-    /// How many images a namespace held.
-    pub images: u64,
 }
 
-/// A record of either kind. One that the request wrote has the revision of the answer, which is stored
+/// A record of any kind. One that the request wrote has the revision of the answer, which is stored
 /// as [`Revision::ZERO`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     Image(Image),
-    Namespace(NamespaceRecord),
+    Namespace {
+        record: NamespaceRecord,
+        /// How many images and configs it held.
+        images: u64,
+        configs: u64,
+    },
+    Config(Box<ConfigOutcome>),
+    /// No record, but what was found.
+    Lookup(Box<Looked>),
 }
 
 /// The answer to a request that asked for what has this fingerprint.
@@ -291,11 +308,22 @@ fn stored_outcome(outcome: &Outcome) -> pb::Outcome {
                 name: image.name.as_str().to_owned(),
                 image: Some(image_v1(image, 0)),
             }),
-            Recorded::Namespace(record) => pb::outcome::Record::Namespace(pb::NamespaceOutcome {
+            Recorded::Namespace {
+                record,
+                images,
+                configs,
+            } => pb::outcome::Record::Namespace(pb::NamespaceOutcome {
                 name: namespace,
                 namespace: Some(namespace_v1(record)),
-                images: outcome.images,
+                images: *images,
+                configs: *configs,
             }),
+            Recorded::Config(config) => {
+                pb::outcome::Record::Config(stored_config_outcome(namespace, config))
+            }
+            Recorded::Lookup(looked) => {
+                pb::outcome::Record::Lookup(stored_lookup_outcome(namespace, looked))
+            }
         }
     };
     let made = outcome.stored.as_ref().map(|stored| stored.revision.0);
@@ -312,7 +340,6 @@ fn read_outcome(outcome: pb::Outcome, given: Revision) -> Result<Outcome, Invali
         0 => given,
         made => Revision(made),
     };
-    let mut images = 0;
     let stored = match outcome.record {
         None => None,
         Some(pb::outcome::Record::Image(stored)) => {
@@ -326,19 +353,31 @@ fn read_outcome(outcome: pb::Outcome, given: Revision) -> Result<Outcome, Invali
         Some(pb::outcome::Record::Namespace(stored)) => {
             let namespace: Namespace = stored.name.parse()?;
             let record = stored.namespace.ok_or_else(|| missing("namespace"))?;
-            images = stored.images;
             Some(Stored {
                 namespace: namespace.clone(),
-                record: Recorded::Namespace(read_namespace(namespace, record)?),
+                record: Recorded::Namespace {
+                    record: read_namespace(namespace, record)?,
+                    images: stored.images,
+                    configs: stored.configs,
+                },
                 revision,
             })
         }
+        Some(pb::outcome::Record::Config(stored)) => Some(Stored {
+            namespace: stored.namespace.parse()?,
+            record: Recorded::Config(Box::new(read_config_outcome(stored)?)),
+            revision,
+        }),
+        Some(pb::outcome::Record::Lookup(stored)) => Some(Stored {
+            namespace: stored.namespace.parse()?,
+            record: Recorded::Lookup(Box::new(read_lookup_outcome(stored)?)),
+            revision,
+        }),
     };
     Ok(Outcome {
         stored,
         changed: outcome.changed,
         created: outcome.created,
-        images,
     })
 }
 

@@ -156,7 +156,7 @@ impl Writes<'_> {
             check_answer(&applied)?;
         }
         if self.validate_only {
-            return Ok(Decision::nothing(seen, applied));
+            return Ok(Decision::nothing(seen.now, applied));
         }
         let (adds, mut batch) = (plan.adds, plan.batch);
         if adds {
@@ -507,7 +507,6 @@ impl Remembered for Vec<Applied> {
             }),
             changed: applied.changed,
             created: applied.created,
-            images: 0,
         };
         self.iter().map(outcome).collect()
     }

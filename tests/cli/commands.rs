@@ -210,10 +210,17 @@ fn namespaces_are_listed_created_relabelled_and_removed() {
         .collect();
     assert_eq!(
         rows[0],
-        ["NAMESPACE", "IMAGES", "HISTORY", "CREATED", "LABELS"]
+        [
+            "NAMESPACE",
+            "IMAGES",
+            "CONFIGS",
+            "HISTORY",
+            "CREATED",
+            "LABELS"
+        ]
     );
-    assert_eq!(rows[1][..3], ["prod", "1", "default"]);
-    assert_eq!(rows[2][..3], ["team", "0", "default"]);
+    assert_eq!(rows[1][..4], ["prod", "1", "0", "default"]);
+    assert_eq!(rows[2][..4], ["team", "0", "0", "default"]);
     assert_eq!(rows[2].last(), Some(&"k=w"));
     let listed = server.json(&["ns", "ls"]);
     assert_eq!(

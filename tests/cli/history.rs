@@ -262,7 +262,7 @@ fn a_namespace_says_how_much_history_is_kept_and_keeps_that_when_its_labels_chan
     assert_eq!(put(&["--label", "k=w"]), "team updated\n");
     assert_eq!(kept(&server), 1);
     let table = server.print(["ns", "ls"]);
-    assert_eq!(rows(&table)[1][..3], ["team", "0", "1"]);
+    assert_eq!(rows(&table)[1][..4], ["team", "0", "0", "1"]);
 
     for number in [1, 2, 3] {
         server.put_with("a", number, &["-n", "team"]).printed();

@@ -9,6 +9,7 @@ mod history;
 mod importing;
 mod listing;
 mod main_job;
+mod oci;
 mod pipeline;
 mod terminal;
 mod verifying;

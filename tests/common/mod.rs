@@ -3,6 +3,7 @@
 // Each test binary uses its part.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod configs;
 pub mod random;
 
 use std::io::Read;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use imagestore::domain::{Algorithm, Digest};
 use imagestore::proto::v1 as pb;
+use imagestore::proto::v1::build_cache_client::BuildCacheClient;
+use imagestore::proto::v1::configs_client::ConfigsClient;
 use imagestore::proto::v1::images_client::ImagesClient;
 use imagestore::proto::v1::namespaces_client::NamespacesClient;
 use imagestore::proto::v1::store_client::StoreClient;
@@ -64,6 +67,18 @@ impl Server {
         server
     }
 
+    /// The same, started with more options.
+    pub async fn start_with(options: &[&str]) -> Self {
+        let root = folder();
+        let (dir, address) = socket();
+        let mut command = Self::command(root.path(), &address);
+        command.args(options);
+        let mut server = Self::spawn(command, root.path(), &address);
+        server.dirs.extend([root, dir]);
+        server.ready().await;
+        server
+    }
+
     /// The store of a folder on a Unix socket, ready.
     pub async fn at(root: &Path) -> Self {
         let (dir, address) = socket();
@@ -94,13 +109,17 @@ impl Server {
 
     /// Only starts the process.
     pub fn launch(root: &Path, address: &str) -> Self {
+        Self::spawn(Self::command(root, address), root, address)
+    }
+
+    fn command(root: &Path, address: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imagestore"));
         command
             .arg("serve")
             .arg("--root")
             .arg(root)
             .args(["--listen", address]);
-        Self::spawn(command, root, address)
+        command
     }
 
     pub fn spawn(mut command: Command, root: &Path, address: &str) -> Self {
@@ -181,6 +200,14 @@ impl Server {
 
     pub async fn namespaces(&self) -> NamespacesClient<Channel> {
         NamespacesClient::new(self.channel().await)
+    }
+
+    pub async fn configs(&self) -> ConfigsClient<Channel> {
+        ConfigsClient::new(self.channel().await)
+    }
+
+    pub async fn build_cache(&self) -> BuildCacheClient<Channel> {
+        BuildCacheClient::new(self.channel().await)
     }
 
     pub async fn status(&self) -> pb::StatusResponse {

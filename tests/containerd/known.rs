@@ -8,6 +8,7 @@
 //! | a name that is not UTF-8 | taken | the request cannot be decoded | a name is text |
 //! | a request that cannot be decoded | INTERNAL, `grpc: ` and Go's words | INTERNAL, with other words at the end | they are the decoder's own |
 //! | an image List over 16 MiB | RESOURCE_EXHAUSTED, with the sizes | RESOURCE_EXHAUSTED, with what to do | the client is told how it gets them |
+//! | lists that nobody reads | take memory without end | 256 MiB together, then RESOURCE_EXHAUSTED for large ones | nobody else is to suffer from it |
 //! | a lease's resources | any number | 10,000, of 4 MiB | a record of ours has bounds |
 //! | ids of leases and resources | of any length | 4,096 bytes, no NUL | as for names |
 //! | events of namespaces | of the header's namespace, with the labels of the request | of that namespace, with the labels that it has | they come from the log of what changed; as in 2.x no header is needed |

@@ -11,11 +11,10 @@ use imagestore::proto::containerd::services::namespaces::v1 as namespaces;
 use imagestore::proto::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
 use imagestore::proto::containerd::services::transfer::v1 as transfer;
 use imagestore::proto::containerd::services::transfer::v1::transfer_client::TransferClient;
-use imagestore::proto::containerd::types::transfer::ImageStore;
 use imagestore::proto::containerd::types::{Descriptor, Envelope};
 use imagestore::proto::v1 as native;
 use prost::Message;
-use prost_types::{Any, FieldMask, Timestamp};
+use prost_types::{FieldMask, Timestamp};
 use tonic::client::Grpc;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -561,65 +560,4 @@ async fn native_changes_are_events_of_containerd() {
             (topic, namespace, type_url, name)
         );
     }
-}
-
-#[tokio::test]
-async fn a_tag_keeps_the_labels_of_its_source() {
-    let server = Server::start().await;
-    let mut containerd = images(&server).await;
-    let source = labelled(image("a", target("1")), "app", "web");
-    containerd.create(create(source.clone())).await.unwrap();
-    let store = |name: &str, labels: &[(&str, &str)]| {
-        let labels = labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let store = ImageStore {
-            name: name.to_owned(),
-            labels: labels.collect(),
-            ..Default::default()
-        };
-        Some(Any {
-            type_url: "containerd.types.transfer.ImageStore".to_owned(),
-            value: store.encode_to_vec(),
-        })
-    };
-    let mut transfer = TransferClient::new(server.channel().await);
-    for (destination, labels, expected) in [
-        ("b", &[][..], source.labels.clone()),
-        (
-            "c",
-            &[("own", "1")],
-            [("own".to_owned(), "1".to_owned())].into(),
-        ),
-        (
-            "b",
-            &[("own", "2")],
-            [("own".to_owned(), "2".to_owned())].into(),
-        ),
-    ] {
-        let tag = transfer::TransferRequest {
-            source: store("a", &[]),
-            destination: store(destination, labels),
-            options: Some(transfer::TransferOptions::default()),
-        };
-        transfer.transfer(request(tag)).await.unwrap();
-        let tagged = containerd
-            .get(get(destination))
-            .await
-            .unwrap()
-            .into_inner()
-            .image
-            .unwrap();
-        assert_eq!(
-            (tagged.labels, tagged.target),
-            (expected, source.target.clone())
-        );
-    }
-    let tag = transfer::TransferRequest {
-        source: store("absent", &[]),
-        destination: store("d", &[]),
-        options: None,
-    };
-    let status = transfer.transfer(request(tag)).await.unwrap_err();
-    assert_eq!(status.code(), Code::NotFound, "{status:?}");
 }

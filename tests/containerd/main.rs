@@ -23,6 +23,7 @@ mod known;
 mod lasting;
 mod peer_client;
 mod plan;
+mod tagging;
 
 use std::env;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -3,12 +3,17 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_configs;
 mod bad_input;
+mod build_cache;
+mod configs;
 mod history;
 mod images;
 mod import;
+mod lineage;
 mod listing;
 mod malformed;
+mod many_configs;
 mod namespaces;
 mod protocol;
 mod victim;

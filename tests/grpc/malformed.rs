@@ -66,6 +66,24 @@ pub async fn call(
 
 const PUT: &str = "/imagestore.v1.Images/Put";
 const STREAM: &str = "/imagestore.v1.Images/Stream";
+const CONFIGS: [&str; 15] = [
+    "/imagestore.v1.Configs/Create",
+    "/imagestore.v1.Configs/Get",
+    "/imagestore.v1.Configs/List",
+    "/imagestore.v1.Configs/Delete",
+    "/imagestore.v1.Configs/SetParent",
+    "/imagestore.v1.Configs/GetParent",
+    "/imagestore.v1.Configs/Children",
+    "/imagestore.v1.Configs/Ancestors",
+    "/imagestore.v1.Configs/Resolve",
+    "/imagestore.v1.Configs/Mark",
+    "/imagestore.v1.Configs/Link",
+    "/imagestore.v1.Configs/Unlink",
+    "/imagestore.v1.Configs/BaseOf",
+    "/imagestore.v1.Configs/Descendants",
+    "/imagestore.v1.Configs/LayerUsers",
+];
+const LOOKUP: &str = "/imagestore.v1.BuildCache/Lookup";
 const ALL: [&str; 11] = [
     PUT,
     "/imagestore.v1.Images/Get",
@@ -123,6 +141,10 @@ async fn a_text_that_is_no_utf8_is_refused_by_its_field() {
         (STREAM, 1, "namespace"),
         ("/imagestore.v1.Images/Count", 4, "digest_prefix"),
         ("/imagestore.v1.Namespaces/Get", 1, "name"),
+        ("/imagestore.v1.Configs/Get", 2, "reference"),
+        ("/imagestore.v1.Configs/Create", 5, "targets"),
+        (LOOKUP, 3, "container_config"),
+        (LOOKUP, 5, "cache_from"),
     ] {
         let status = victim.malformed(path, vec![field(number, NO_UTF8)]).await;
         assert!(status.message().contains(named), "{path}: {status:?}");
@@ -133,7 +155,7 @@ async fn a_text_that_is_no_utf8_is_refused_by_its_field() {
 async fn bytes_that_are_no_protobuf_are_refused_by_every_method() {
     let mut victim = Victim::new().await;
     let whole = Message::encode_to_vec(&put("new", "new"));
-    for path in ALL {
+    for path in ALL.into_iter().chain(CONFIGS).chain([LOOKUP]) {
         for bytes in [
             &b"\xff\xff\xff\xff"[..],
             b"\x0a",
@@ -153,7 +175,7 @@ async fn bytes_that_are_no_protobuf_are_refused_by_every_method() {
 #[tokio::test]
 async fn a_call_without_a_message_is_refused() {
     let mut victim = Victim::new().await;
-    for path in ALL {
+    for path in ALL.into_iter().chain(CONFIGS).chain([LOOKUP]) {
         victim.malformed(path, Vec::new()).await;
     }
 }
@@ -170,10 +192,16 @@ async fn fields_of_a_later_release_are_passed_over() {
 }
 
 #[tokio::test]
-async fn a_message_over_4_mib_is_refused_by_every_method() {
+async fn a_message_over_4_mib_or_over_8_about_configs_is_refused_by_every_method() {
     let mut victim = Victim::new().await;
-    let large = field(1999, &vec![b'x'; (4 << 20) + 1]);
-    for path in ALL {
+    let large = |bytes: usize| field(1999, &vec![b'x'; bytes + 1]);
+    let (four, eight) = (large(4 << 20), large(8 << 20));
+    let all = ALL.map(|path| (path, &four));
+    let configs = CONFIGS
+        .into_iter()
+        .chain([LOOKUP])
+        .map(|path| (path, &eight));
+    for (path, large) in all.into_iter().chain(configs) {
         let channel = victim.server.channel().await;
         let answer = call(&channel, path, vec![large.clone()]).await;
         victim

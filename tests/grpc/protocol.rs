@@ -14,7 +14,9 @@ use crate::listing::heavy;
 use crate::malformed::call;
 use crate::victim::Victim;
 
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 5] = [
+    "imagestore.v1.BuildCache",
+    "imagestore.v1.Configs",
     "imagestore.v1.Images",
     "imagestore.v1.Namespaces",
     "imagestore.v1.Store",
@@ -146,6 +148,8 @@ macro_rules! reflection {
             let mut client = ServerReflectionClient::new(server.channel().await);
             let questions = [
                 MessageRequest::ListServices(String::new()),
+                MessageRequest::FileContainingSymbol("imagestore.v1.Configs.Create".to_owned()),
+                MessageRequest::FileContainingSymbol("imagestore.v1.LookupResponse".to_owned()),
                 MessageRequest::FileContainingSymbol("imagestore.v1.Images".to_owned()),
                 MessageRequest::FileContainingSymbol("imagestore.v1.Images.Put".to_owned()),
                 MessageRequest::FileByFilename("imagestore/v1/image.proto".to_owned()),
@@ -184,6 +188,8 @@ macro_rules! reflection {
                 );
             }
             for wanted in [
+                "imagestore/v1/configs.proto",
+                "imagestore/v1/build_cache.proto",
                 "imagestore/v1/images.proto",
                 "imagestore/v1/images.proto",
                 "imagestore/v1/image.proto",

@@ -17,7 +17,10 @@ mod tests;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use self::bytes::u64_at;
 use self::page::{Branch, Header, Kind, Leaf, Meta};
@@ -67,7 +70,13 @@ impl Bolt {
     ///
     /// [`BoltError::Busy`] when a process has the file open for writing, as containerd does while it runs.
     pub fn open(path: &Path) -> Result<Self, BoltError> {
-        let file = File::open(path)?;
+        // What is no file may not open before another end comes, or not at all.
+        let without_waiting = i32::try_from(OFlags::NONBLOCK.bits()).expect("it is a low bit");
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .custom_flags(without_waiting)
+            .open(path)?;
         if !file.metadata()?.is_file() {
             return Err(BoltError::NotBolt("it is not even a file"));
         }

@@ -72,6 +72,9 @@ const META_BYTES: usize = 64;
 const SUMMED: std::ops::Range<usize> = Header::BYTES..Header::BYTES + 56;
 /// Where no list of free pages was written.
 const NO_FREELIST: u64 = u64::MAX;
+/// A page with those that it runs over into. The largest are lists of free pages, of 32 GiB here, and
+/// records, which have come in one message of 16 MiB.
+const MAX_RUN_BYTES: usize = 64 << 20;
 const ELEMENT: usize = 16;
 const BUCKET_HEADER: usize = 16;
 const IS_BUCKET: u32 = 1;
@@ -160,8 +163,11 @@ impl Meta {
         if header.overflow >= self.pages - id {
             return Err(here("it runs over the end of the file"));
         }
+        // Of a file with holes only the length is large, and not what would have to be kept.
         let bytes = usize::try_from((1 + header.overflow) * self.page_bytes)
-            .map_err(|_| here("it is larger than memory"))?;
+            .ok()
+            .filter(|bytes| *bytes <= MAX_RUN_BYTES)
+            .ok_or(here("it is larger than any that containerd writes"))?;
         let mut page = vec![0; bytes];
         file.read_exact_at(&mut page, id * self.page_bytes)?;
         Ok((header, page))

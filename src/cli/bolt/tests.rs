@@ -157,6 +157,38 @@ fn what_is_no_file_of_bbolt_is_said_to_be_none() {
 }
 
 #[test]
+fn what_only_claims_to_be_large_is_refused_before_it_takes_memory() {
+    const LENGTH: u64 = 1 << 38;
+    let pages = LENGTH / PAGE as u64;
+    let mut writer = small(u64::MAX);
+    writer
+        .meta(0, u64::MAX, pages, 1)
+        .meta(1, u64::MAX, pages, 2);
+    writer.half(3 * PAGE + 12, u32::try_from(pages - 4).unwrap());
+    let path = file(&writer.bytes);
+    let holes = File::options().write(true).open(&path).unwrap();
+    holes.set_len(LENGTH).unwrap();
+    let why = walk(&path).unwrap_err().to_string();
+    assert!(
+        why.contains("larger than any that containerd writes"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_pipe_that_nobody_writes_to_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+    let (done, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(walk(&path)));
+    let why = answer.recv_timeout(std::time::Duration::from_secs(20));
+    let why = why.expect("it does not wait").unwrap_err();
+    assert!(matches!(why, BoltError::NotBolt(_)), "{why}");
+}
+
+#[test]
 fn a_file_that_was_cut_is_refused_wherever_that_was() {
     let whole = fixture();
     let path = file(&whole);

@@ -13,14 +13,14 @@ use tonic::{Code, Status};
 
 use crate::cli::address::Address;
 use crate::cli::connect::Common;
-use crate::cli::containerd::{Containerd, Lease, RawImage};
+use crate::cli::containerd::{Containerd, RawImage};
 use crate::cli::failure::{Exit, Failure, concerns_one_item, say};
 use crate::cli::output::{self, Output};
 use crate::cli::table::Table;
 use crate::cli::tally::Tally;
 use crate::proto::containerd::services::images::v1 as theirs;
 use crate::proto::containerd::types;
-use crate::proto::v1::{Image, ListImagesRequest, ListNamespacesRequest, Namespace};
+use crate::proto::v1::{Image, ImportedLease, ListImagesRequest, ListNamespacesRequest, Namespace};
 
 /// Images that are put at once: containerd syncs its file for each.
 const IN_FLIGHT: usize = 16;
@@ -85,9 +85,12 @@ pub async fn run(
         let name = namespace.name.clone();
         exporter.put_namespace(namespace).await?;
         exporter.put_images(&name, common).await?;
-        exporter.put_leases(&name, own.leases(&name).await?).await?;
+        let leases = own.leases(&name).await?.into_iter();
+        // The store's own texts are text.
+        let leases = leases.filter_map(Result::ok).collect();
+        exporter.put_leases(&name, leases).await?;
     }
-    exporter.report(common.output)
+    exporter.report(common.output())
 }
 
 /// A bar over the images. Only on a terminal.
@@ -153,7 +156,8 @@ impl Exporter {
             Err(status) if status.code() == Code::AlreadyExists => {}
             created => return created.map(|()| Outcome::Created),
         }
-        if self.containerd.namespace_labels(name).await? == labels {
+        let there = self.containerd.namespace(name).await?;
+        if there.labels().as_ref() == Ok(&labels) {
             return Ok(Outcome::Unchanged);
         }
         let updated = self.containerd.update_namespace(name, labels).await;
@@ -196,12 +200,12 @@ impl Exporter {
         }
     }
 
-    async fn put_leases(&mut self, namespace: &str, leases: Vec<Lease>) -> Result<(), Failure> {
-        for Lease {
-            mut lease,
-            resources,
-        } in leases
-        {
+    async fn put_leases(
+        &mut self,
+        namespace: &str,
+        leases: Vec<ImportedLease>,
+    ) -> Result<(), Failure> {
+        for mut lease in leases {
             lease.labels = self.without_empty(lease.labels);
             let outcome = match self.containerd.create_lease(namespace, &lease).await {
                 Ok(()) => {
@@ -215,7 +219,7 @@ impl Exporter {
                     continue;
                 }
             };
-            for resource in resources {
+            for resource in lease.resources {
                 let what = format!("lease {}, {} {}", lease.id, resource.r#type, resource.id);
                 let added = self
                     .containerd

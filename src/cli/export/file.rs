@@ -65,13 +65,13 @@ impl ToFile {
             Ok(count)
         });
         let count = kept.inspect_err(|_| target.discard())?;
-        match (&target, common.output) {
+        match (&target, common.output()) {
             (Target::Stdout, _) => Ok(()),
             (_, Output::Table) => {
                 output::text(&format!("{count} exported to {}\n", self.file.display()))
             }
             (_, Output::Json | Output::Ndjson) => {
-                output::object(common.output, &serde_json::json!({ "exported": count }))
+                output::object(common.output(), &serde_json::json!({ "exported": count }))
             }
         }
     }

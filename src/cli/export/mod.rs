@@ -18,7 +18,8 @@ use self::file::ToFile;
 /// A file appears when it is complete; one that is there already is replaced then.
 ///
 /// To a containerd go all namespaces, or the one of -n, with their labels, images and leases. What cannot
-/// be kept there is told.
+/// be kept there is told. A lease that is there already gets what it does not hold yet, and keeps its
+/// labels: containerd cannot change them.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// The file; standard output without one, and for -

@@ -91,7 +91,7 @@ pub async fn run(path: &Path, keep_going: bool, common: &Common) -> Result<(), F
     let mut importer = Importer::new(client, file.clone(), keep_going, bar);
     let came_to_end = importer.put_all(found).await;
     importer.bar.finish_and_clear();
-    importer.sum_up(common.output)?;
+    importer.sum_up(common.output())?;
     importer.verdict()?;
     if came_to_end {
         // Only then: a reader that waits for standard input may wait for ever.

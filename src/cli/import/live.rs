@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{mem, process};
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use prost::Message as _;
@@ -18,15 +19,17 @@ use tokio::sync::watch;
 use tokio::time;
 use tonic::{Code, Status};
 
-use super::take::{Goods, How, Taker};
+use super::account::How;
+use super::take::{Goods, Taker};
 use crate::cli::address::Address;
 use crate::cli::connect::Common;
-use crate::cli::containerd::{Containerd, Lease, RawImage};
+use crate::cli::containerd::{Containerd, RawImage, RawNamespace};
 use crate::cli::failure::{Exit, Failure};
+use crate::domain::Namespace;
 use crate::proto::containerd::events::NamespaceDelete;
 use crate::proto::containerd::services::images::v1::ImageDelete;
 use crate::proto::containerd::types::Envelope;
-use crate::proto::v1::{DeleteNamespaceRequest, ImportedLease, ImportedResource};
+use crate::proto::v1::DeleteNamespaceRequest;
 
 /// Images that are read again at once.
 const IN_FLIGHT: usize = 16;
@@ -61,6 +64,8 @@ struct Live<'a> {
     dry_run: bool,
     /// The namespaces there, as last read.
     namespaces: BTreeSet<String>,
+    /// Those whose names there cannot be here.
+    refused: BTreeSet<Bytes>,
 }
 
 pub async fn run(
@@ -75,10 +80,11 @@ pub async fn run(
     let mut live = Live {
         containerd: containerd.clone(),
         only,
-        taker: Taker::new(store, how, progress(), common.output),
+        taker: Taker::new(store, how, progress(), common.output()),
         common,
         dry_run: how.dry_run,
         namespaces: BTreeSet::new(),
+        refused: BTreeSet::new(),
     };
     let mut events = Events::subscribe(containerd).await?;
     live.take_all().await?;
@@ -120,10 +126,10 @@ fn progress() -> ProgressBar {
 impl Live<'_> {
     /// Lists and takes all images.
     async fn take_all(&mut self) -> Result<(), Failure> {
-        for (namespace, labels) in self.wanted_namespaces().await? {
+        for (namespace, there) in self.wanted_namespaces().await? {
             let images = self.containerd.images(&namespace).await?;
             let mut goods = Goods {
-                labels: Some(labels),
+                labels: self.labels(&namespace, there)?,
                 ..Goods::default()
             };
             self.add(&namespace, images, &mut goods)?;
@@ -137,10 +143,11 @@ impl Live<'_> {
         let known = mem::take(&mut self.namespaces);
         let there = self.wanted_namespaces().await?;
         let mut goods: BTreeMap<String, Goods> = BTreeMap::new();
-        for (namespace, labels) in there {
+        for (namespace, there) in there {
             // One that the first write made has no event of its own.
             if seen.namespaces.contains(&namespace) || !known.contains(&namespace) {
-                goods.entry(namespace).or_default().labels = Some(labels);
+                let labels = self.labels(&namespace, there)?;
+                goods.entry(namespace).or_default().labels = labels;
             }
         }
         for (namespace, names) in seen.images {
@@ -185,11 +192,16 @@ impl Live<'_> {
 
     async fn take_leases(&mut self) -> Result<(), Failure> {
         for namespace in self.namespaces.clone() {
-            let leases = self.containerd.leases(&namespace).await?;
-            let goods = Goods {
-                leases: leases.into_iter().map(imported).collect(),
-                ..Goods::default()
-            };
+            let mut goods = Goods::default();
+            for lease in self.containerd.leases(&namespace).await? {
+                match lease {
+                    Ok(lease) => goods.leases.push(lease),
+                    Err((id, why)) => {
+                        let what = format!("lease {}", String::from_utf8_lossy(&id));
+                        self.taker.refuse(&namespace, &what, &why)?;
+                    }
+                }
+            }
             self.taker.take(&namespace, goods).await?;
         }
         Ok(())
@@ -229,32 +241,42 @@ impl Live<'_> {
         }
     }
 
-    /// The namespaces that are to be taken, with their labels.
-    async fn wanted_namespaces(
+    /// The namespaces that are to be taken. Of those that there cannot be here each is told once.
+    async fn wanted_namespaces(&mut self) -> Result<BTreeMap<String, RawNamespace>, Failure> {
+        let mut wanted = BTreeMap::new();
+        for namespace in self.containerd.namespaces().await? {
+            let shown = String::from_utf8_lossy(&namespace.name).into_owned();
+            if self.is_other(&shown) {
+                continue;
+            }
+            // What is not UTF-8 is shown with characters that no name has.
+            if shown.parse::<Namespace>().is_ok() {
+                wanted.insert(shown, namespace);
+            } else if self.refused.insert(namespace.name) {
+                self.taker.refuse_namespace(&shown)?;
+            }
+        }
+        self.namespaces = wanted.keys().cloned().collect();
+        Ok(wanted)
+    }
+
+    /// A namespace's labels; without them those that are here stay.
+    fn labels(
         &mut self,
-    ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Failure> {
-        let mut there = self.containerd.namespaces().await?;
-        there.retain(|namespace, _| !self.is_other(namespace));
-        self.namespaces = there.keys().cloned().collect();
-        Ok(there)
+        name: &str,
+        namespace: RawNamespace,
+    ) -> Result<Option<BTreeMap<String, String>>, Failure> {
+        match namespace.labels() {
+            Ok(labels) => Ok(Some(labels)),
+            Err(why) => {
+                self.taker.refuse(name, "labels", &why)?;
+                Ok(None)
+            }
+        }
     }
 
     fn is_other(&self, namespace: &str) -> bool {
         self.only.is_some_and(|only| only != namespace)
-    }
-}
-
-fn imported(lease: Lease) -> ImportedLease {
-    let Lease { lease, resources } = lease;
-    let resources = resources.into_iter().map(|resource| ImportedResource {
-        id: resource.id,
-        r#type: resource.r#type,
-    });
-    ImportedLease {
-        id: lease.id,
-        created_at: lease.created_at,
-        labels: lease.labels,
-        resources: resources.collect(),
     }
 }
 

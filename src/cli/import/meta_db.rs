@@ -21,10 +21,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use prost_types::Timestamp;
 use tokio::task;
 
-use super::take::{Goods, How, Taker};
+use super::account::How;
+use super::take::{Goods, Taker};
 use crate::cli::bolt::{Bolt, BoltError, Bucket, Entry};
 use crate::cli::connect::Common;
 use crate::cli::failure::{Failure, system_reason};
+use crate::domain::Namespace;
 use crate::proto::v1::{Descriptor, Image, ImportedLease, ImportedResource};
 
 /// What the file holds in one namespace.
@@ -56,7 +58,7 @@ pub async fn run(
     found.retain(|found| only.is_none_or(|only| only == found.namespace));
     let images = found.iter().map(|found| found.goods.images.len() as u64);
     let bar = progress(images.sum());
-    let mut taker = Taker::new(common.store().await?, how, bar, common.output);
+    let mut taker = Taker::new(common.store().await?, how, bar, common.output());
     if let Some(only) = only.filter(|_| found.is_empty()) {
         return Err(taker.has_none(only));
     }
@@ -66,6 +68,10 @@ pub async fn run(
         spoilt,
     } in found
     {
+        if namespace.parse::<Namespace>().is_err() {
+            taker.refuse_namespace(&namespace)?;
+            continue;
+        }
         for (what, why) in spoilt {
             taker.refuse(&namespace, &what, &why)?;
         }

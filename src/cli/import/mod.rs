@@ -1,18 +1,24 @@
-//! `imagestore import`: puts images that a file lists, or takes over what a containerd holds.
+//! `imagestore import`: puts images that a file lists, takes over what a containerd holds, or takes in
+//! real images with their configs.
 
+mod account;
 mod file;
 mod live;
 mod meta_db;
+mod oci;
 mod take;
 
 use std::path::PathBuf;
 
-use self::take::How;
+use clap::ArgGroup;
+
+use self::account::How;
+use self::oci::Source;
 use super::address::Address;
 use super::connect::{ALL_NAMESPACES, Common};
 use super::failure::Failure;
 
-/// Put the images that a file lists, or take over what a containerd holds
+/// Put the images that a file lists, take over what a containerd holds, or take in real images
 ///
 /// A FILE has one JSON object a line, as `export` writes them, with the fields name, digest, media_type
 /// and size. A line goes to the namespace that it names, unless -n is given. Of two lines with the same
@@ -22,22 +28,33 @@ use super::failure::Failure;
 /// times that they have there. What is there is put in the place of what is here; what is only here
 /// stays. Of an image that points to the same content here as there stays what containerd does not know:
 /// urls, platform, artifact type and data. Labels and annotations without a value go.
+///
+/// From an OCI layout or an archive come the names, with what they point to, and the configs of the
+/// images, so that `config`, `lineage` and `cache` know them; no layer is read. What is read is held
+/// against its digest. A name is that of the annotation io.containerd.image.name, else that of
+/// org.opencontainers.image.ref.name; what has none is taken without. A `docker save` without a layout
+/// in it has no manifests: its names point to the configs.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("source").args(SOURCES).required(true))]
 pub struct Import {
     /// The file, plain or gzip; - for standard input
-    #[arg(required_unless_present_any = ["from_containerd", "from_containerd_db"])]
     file: Option<PathBuf>,
     /// The socket of a running containerd. Changes there that are made meanwhile are taken too
     #[arg(
         long,
         value_name = "SOCKET",
-        value_parser = Address::of_containerd,
-        conflicts_with = "file"
+        value_parser = Address::of_containerd
     )]
     from_containerd: Option<Address>,
     /// The meta.db of a containerd that is stopped. It is only read
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "from_containerd"])]
+    #[arg(long, value_name = "FILE")]
     from_containerd_db: Option<PathBuf>,
+    /// A folder that is an OCI layout, as umoci, skopeo and buildah make them
+    #[arg(long, value_name = "DIR")]
+    oci_layout: Option<PathBuf>,
+    /// A tar archive, plain or gzip, of `docker save` or of an OCI layout; - for standard input
+    #[arg(long, value_name = "FILE")]
+    docker_archive: Option<PathBuf>,
     /// How often to read again what changes there meanwhile, before the import ends with code 1
     #[arg(
         long,
@@ -49,10 +66,19 @@ pub struct Import {
     /// Go on past what cannot be imported; the exit code is 1 all the same
     #[arg(long)]
     keep_going: bool,
-    /// Only say what would be taken over from a containerd
+    /// Only say what would be taken, from a containerd, a layout or an archive
     #[arg(long, conflicts_with = "file")]
     dry_run: bool,
 }
+
+/// From where it may come: one of them.
+const SOURCES: [&str; 5] = [
+    "file",
+    "from_containerd",
+    "from_containerd_db",
+    "oci_layout",
+    "docker_archive",
+];
 
 impl Import {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
@@ -67,6 +93,12 @@ impl Import {
         }
         if let Some(path) = self.from_containerd_db {
             return meta_db::run(path, only, how, common).await;
+        }
+        if let Some(path) = self.oci_layout {
+            return oci::run(Source::Layout(path), how, common).await;
+        }
+        if let Some(path) = self.docker_archive {
+            return oci::run(Source::Archive(path), how, common).await;
         }
         let file = self.file.expect("clap sees to it that there is one");
         file::run(&file, self.keep_going, common).await

@@ -5,14 +5,13 @@ use std::mem;
 
 use indicatif::ProgressBar;
 use prost::Message as _;
-use serde::Serialize;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::cli::failure::{Exit, Failure, say};
-use crate::cli::output::{self, Output};
-use crate::cli::tally::Tally;
+use super::account::{Account, How};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::Output;
 use crate::domain::ImageName;
 use crate::proto::v1::store_client::StoreClient;
 use crate::proto::v1::{Image, ImportRequest, ImportResponse, ImportedLabels, ImportedLease};
@@ -28,30 +27,10 @@ pub struct Goods {
     pub leases: Vec<ImportedLease>,
 }
 
-/// How an import is done.
-#[derive(Clone, Copy)]
-pub struct How {
-    /// Past what cannot be imported.
-    pub keep_going: bool,
-    /// Only said, not done.
-    pub dry_run: bool,
-}
-
 /// Hands things over, many at once.
 pub struct Taker {
     client: StoreClient<Channel>,
-    how: How,
-    output: Output,
-    pub bar: ProgressBar,
-    taken: Tally,
-    refused: u64,
-}
-
-/// The report as JSON.
-#[derive(Serialize)]
-struct Report<'a> {
-    namespaces: &'a Tally,
-    refused: u64,
+    account: Account,
 }
 
 /// Things that one request has at most, by the service's rules, and their bytes, well below them.
@@ -62,11 +41,7 @@ impl Taker {
     pub fn new(client: StoreClient<Channel>, how: How, bar: ProgressBar, output: Output) -> Self {
         Self {
             client,
-            how,
-            output,
-            bar,
-            taken: Tally::default(),
-            refused: 0,
+            account: Account::new(how, bar, output),
         }
     }
 
@@ -127,57 +102,24 @@ impl Taker {
 
     /// What to say of the one namespace that was asked for and is not there.
     pub fn has_none(&self, namespace: &str) -> Failure {
-        self.bar.finish_and_clear();
+        self.account.bar.finish_and_clear();
         Failure::new(format!("containerd has no namespace {namespace}")).exiting(Exit::NotFound)
     }
 
     /// Notes what could not even be asked for: an error, unless the import goes on past it.
     pub fn refuse(&mut self, namespace: &str, what: &str, why: &str) -> Result<(), Failure> {
-        self.refused += 1;
-        let said = format!("{namespace}/{what}: {why}");
-        if self.how.keep_going {
-            self.bar.suspend(|| say(&said));
-            return Ok(());
-        }
-        self.tell_taken()?;
-        Err(Failure::new(format!(
-            "the import stopped at {said}; what came before it stays"
-        ))
-        .next("Pass over what cannot be imported with --keep-going"))
+        self.account.refuse(&format!("{namespace}/{what}"), why)
+    }
+
+    /// The same for a namespace that there cannot be, with all that is in it.
+    pub fn refuse_namespace(&mut self, name: &str) -> Result<(), Failure> {
+        let what = format!("namespace {name:?}");
+        self.account.refuse(&what, "it has no valid name")
     }
 
     /// Tells what was taken.
     pub fn report(self) -> Result<(), Failure> {
-        self.tell()?;
-        match self.refused {
-            0 => Ok(()),
-            _ => Err(Failure::told(Exit::Error)),
-        }
-    }
-
-    /// Tells what was taken before the import failed, if anything was.
-    fn tell_taken(&self) -> Result<(), Failure> {
-        match self.taken.is_empty() {
-            true => {
-                self.bar.finish_and_clear();
-                Ok(())
-            }
-            false => self.tell(),
-        }
-    }
-
-    fn tell(&self) -> Result<(), Failure> {
-        self.bar.finish_and_clear();
-        match self.output {
-            Output::Table => output::text(&self.taken.table().to_string()),
-            Output::Json | Output::Ndjson => {
-                let report = Report {
-                    namespaces: &self.taken,
-                    refused: self.refused,
-                };
-                output::object(self.output, &report)
-            }
-        }
+        self.account.report()
     }
 
     async fn make_room(&mut self, group: &mut Group, bytes: usize) -> Result<(), Failure> {
@@ -195,7 +137,7 @@ impl Taker {
     async fn send(&mut self, request: ImportRequest) -> Result<(), Failure> {
         let mut requests = vec![request];
         while let Some(mut request) = requests.pop() {
-            request.validate_only = self.how.dry_run;
+            request.validate_only = self.account.how.dry_run;
             let status = match self.client.import(request.clone()).await {
                 Ok(answer) => {
                     self.settle(&request.namespace, answer.get_ref());
@@ -214,16 +156,13 @@ impl Taker {
                 requests.extend([half, request]);
                 continue;
             }
-            self.tell_taken()?;
-            return Err(Failure::from(status)
-                .during("the import broke off")
-                .next("Import again when that is mended; what is there already stays"));
+            return Err(self.account.broke_off(status.into()));
         }
         Ok(())
     }
 
     fn settle(&mut self, namespace: &str, answer: &ImportResponse) {
-        let taken = self.taken.of(namespace);
+        let taken = self.account.taken.of(namespace);
         for (sum, more) in [
             (&mut taken.namespace, answer.namespaces),
             (&mut taken.images, answer.images),
@@ -236,7 +175,9 @@ impl Taker {
             sum.deleted += more.deleted;
         }
         let images = taken.images.all();
-        self.bar.set_position(u64::try_from(images).unwrap_or(0));
+        self.account
+            .bar
+            .set_position(u64::try_from(images).unwrap_or(0));
     }
 }
 

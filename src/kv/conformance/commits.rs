@@ -9,6 +9,8 @@ on_every_engine![
     a_broken_guard_is_named_and_nothing_changes,
     guards_hold_against_the_rows_as_they_are,
     guards_hold_within_a_group_too,
+    what_goes_leaves_it_quiet_and_what_comes_does_not,
+    of_writes_that_need_it_quiet_one_wins,
     checking_a_guard_makes_no_table,
     a_batch_that_changes_nothing_takes_no_revision,
     clearing_a_table_comes_before_the_other_operations,
@@ -107,6 +109,17 @@ async fn guards_hold_against_the_rows_as_they_are(on: Subject) {
         (Guard::Empty(table.key("aa")), true),
         (Guard::Empty(table.key("c")), true),
         (Guard::Empty(Table::new("v1/none").key("")), true),
+        (Guard::Quiet(table.key(""), r2), true),
+        (Guard::Quiet(table.key(""), r1), false),
+        (Guard::Quiet(table.key("a"), r1), true),
+        (Guard::Quiet(table.key("ab"), Revision::ZERO), false),
+        (Guard::Quiet(table.key("abc"), Revision::ZERO), true),
+        (Guard::Quiet(table.key("b"), r1), false),
+        (Guard::Quiet(table.key("c"), Revision::ZERO), true),
+        (
+            Guard::Quiet(Table::new("v1/none").key(""), Revision::ZERO),
+            true,
+        ),
     ] {
         let mut batch = Batch::new(0);
         batch.guard(guard.clone());
@@ -134,11 +147,43 @@ async fn guards_hold_within_a_group_too(on: Subject) {
     assert_eq!(on.view().await.revision(), Revision(1));
 }
 
+async fn what_goes_leaves_it_quiet_and_what_comes_does_not(on: Subject) {
+    on.put(key("ab"), "1").await;
+    let seen = on.put(key("ac"), "1").await;
+    let quiet = async || {
+        let mut batch = Batch::new(0);
+        batch.guard(Guard::Quiet(key("a"), seen));
+        on.kv.commit(batch).await.is_ok()
+    };
+    let mut batch = Batch::new(0);
+    batch.delete(key("ab"));
+    on.kv.commit(batch).await.unwrap();
+    on.put(key("b"), "1").await;
+    assert!(quiet().await);
+    on.put(key("ac"), "1").await;
+    assert!(!quiet().await, "the same row again");
+}
+
+async fn of_writes_that_need_it_quiet_one_wins(on: Subject) {
+    // All at once, so that an engine that groups them has them in one group.
+    let seen = on.put(key("a"), "1").await;
+    let commits = (0..50).map(|i| {
+        let mut batch = Batch::new(0);
+        let row = key("").table.key(format!("a{i}"));
+        batch.guard(Guard::Quiet(key("a"), seen)).put(row, "mine");
+        on.kv.commit(batch)
+    });
+    let outcomes = futures::future::join_all(commits).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert_eq!(on.view().await.revision(), seen.next());
+}
+
 async fn checking_a_guard_makes_no_table(on: Subject) {
     let mut batch = Batch::new(0);
     batch
         .guard(Guard::Absent(Table::new("v1/x").key("a")))
         .guard(Guard::Empty(Table::new("v1/y").key("")))
+        .guard(Guard::Quiet(Table::new("v1/z").key(""), Revision::ZERO))
         .put(key("a"), "1");
     on.kv.commit(batch).await.unwrap();
     assert_eq!(on.view().await.tables("").await.unwrap(), [key("").table]);

@@ -22,6 +22,7 @@ fn any_guard() -> impl Strategy<Value = Guard> {
         any_key().prop_map(Guard::Absent),
         (any_key(), 0..20u64).prop_map(|(key, revision)| Guard::Unchanged(key, Revision(revision))),
         any_key().prop_map(Guard::Empty),
+        (any_key(), 0..20u64).prop_map(|(key, revision)| Guard::Quiet(key, Revision(revision))),
     ]
 }
 

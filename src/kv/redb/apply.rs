@@ -159,6 +159,21 @@ impl<'t> Group<'t> {
                 let first = table.range::<&[u8]>(&key.row[..]..)?.next().transpose()?;
                 Ok(!first.is_some_and(|(row, _)| row.value().starts_with(&key.row)))
             }
+            Guard::Quiet(key, revision) => {
+                let Some(table) = self.existing(&key.table)? else {
+                    return Ok(true);
+                };
+                for found in table.range::<&[u8]>(&key.row[..]..)? {
+                    let (row, value) = found?;
+                    if !row.value().starts_with(&key.row) {
+                        break;
+                    }
+                    if value.value().0 > revision.0 {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
         }
     }
 

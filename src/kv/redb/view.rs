@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, TableHandle};
 
 use super::{CHANGES, Row, is_internal, rows};
@@ -32,6 +32,14 @@ struct Frozen {
 /// Where a database goes that is replaced while views of it are read: without it they would end.
 pub(super) type Retired = Arc<OnceLock<redb::Database>>;
 
+/// Copies of keys and values that lie next to each other: one for each would cost more than all else of a
+/// long scan.
+#[derive(Default)]
+struct Copies {
+    block: BytesMut,
+    bytes: usize,
+}
+
 /// What the tables took at a revision.
 #[derive(Clone, Copy)]
 pub(super) struct Used {
@@ -42,6 +50,9 @@ pub(super) struct Used {
 
 /// The part of all rows that may change before what they take is counted again.
 const RECOUNT_PART: u64 = 64;
+
+/// A block of copies, which one of them keeps in memory.
+const BLOCK_BYTES: usize = 16 << 10;
 
 /// Scans of more rows leave the async threads.
 const INLINE_ROWS: usize = 200;
@@ -157,6 +168,21 @@ impl View {
         let task = tokio::task::spawn_blocking(move || guarded(|| read(&shared)));
         task.await
             .map_err(|cause| ReadError::Unavailable(Arc::new(cause)))?
+    }
+}
+
+impl Copies {
+    fn of(&mut self, bytes: &[u8]) -> Bytes {
+        if bytes.is_empty() {
+            return Bytes::new();
+        }
+        if self.block.capacity() < bytes.len() {
+            let room = self.bytes.min(BLOCK_BYTES).max(bytes.len());
+            self.block = BytesMut::with_capacity(room);
+        }
+        self.bytes += bytes.len();
+        self.block.extend_from_slice(bytes);
+        self.block.split().freeze()
     }
 }
 
@@ -283,9 +309,15 @@ impl Snapshot for View {
         self.read(limit, move |frozen| {
             let found = frozen.with(&rows.table, |table| {
                 let range = table.range::<&[u8]>((bound(&rows.from), bound(&rows.to)))?;
+                let mut copies = Copies::default();
                 let copied = range.map(|found| {
                     let (row, value) = found?;
-                    Ok((Bytes::copy_from_slice(row.value()), versioned(&value)))
+                    let (revision, value) = value.value();
+                    let value = Versioned {
+                        revision: Revision(revision),
+                        value: copies.of(value),
+                    };
+                    Ok((copies.of(row.value()), value))
                 });
                 match rows.order {
                     Order::Ascending => Scanned::take(copied, limit),

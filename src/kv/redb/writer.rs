@@ -115,6 +115,10 @@ widen!(
 /// Batches that share one sync at most.
 const GROUP: usize = 256;
 
+/// A group takes no more batches once it has so many bytes, so that it is never much larger than that and one
+/// batch: all of it is in memory at once, and in the journal.
+const GROUP_BYTES: usize = 32 << 20;
+
 /// How long a group waits for one more that is expected.
 const LINGER: Duration = Duration::from_micros(50);
 
@@ -174,11 +178,14 @@ impl Writer {
                 }
                 Next::Gone => Some(Chore::Close(None)),
             };
-            while group.len() < GROUP && chore.is_none() {
+            let weight = |pending: Option<&Pending>| pending.map_or(0, |last| last.batch.bytes());
+            let mut bytes = weight(group.last());
+            while group.len() < GROUP && bytes < GROUP_BYTES && chore.is_none() {
                 let Ok(request) = self.beside(requests, group.len()) else {
                     break;
                 };
                 chore = take(request, &mut group);
+                bytes += weight(group.last().filter(|_| chore.is_none()));
             }
             self.last_group = group.len();
             if !group.is_empty() {

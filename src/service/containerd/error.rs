@@ -86,13 +86,24 @@ impl From<Error> for Fault {
             Error::NotFound(subject) => Self::new(Kind::NotFound, said(subject)),
             Error::Exists(subject) => Self::new(Kind::AlreadyExists, said(subject)),
             Error::Invalid(invalid) => Self::new(Kind::InvalidArgument, invalid.to_string()),
-            Error::NotEmpty { namespace, .. } => Self::new(
-                Kind::FailedPrecondition,
-                format!(
-                    "namespace {} must be empty, but it still has images",
-                    quoted(namespace.as_str())
-                ),
-            ),
+            Error::NotEmpty {
+                namespace,
+                images,
+                configs,
+            } => {
+                let held = match (images, configs) {
+                    (0, _) => "configs",
+                    (_, 0) => "images",
+                    _ => "images, configs",
+                };
+                Self::new(
+                    Kind::FailedPrecondition,
+                    format!(
+                        "namespace {} must be empty, but it still has {held}",
+                        quoted(namespace.as_str())
+                    ),
+                )
+            }
             // To containerd an image with another target is not there.
             Error::TargetMismatch {
                 subject,
@@ -111,11 +122,17 @@ impl From<Error> for Fault {
             Error::UnknownRevision { .. }
             | Error::Compacted { .. }
             | Error::HistoryTrimmed { .. }
+            | Error::Ambiguous { .. }
+            | Error::HasChildren(_)
             | Error::SchemaTooNew { .. } => Self::bare(Kind::FailedPrecondition, error.to_string()),
-            Error::TooLarge { .. } => Self::bare(Kind::InvalidArgument, error.to_string()),
-            Error::TooManySnapshots { .. } | Error::DiskFull { .. } | Error::LeaseFull { .. } => {
-                Self::bare(Kind::ResourceExhausted, error.to_string())
+            Error::TooLarge { .. } | Error::ReadsTooMuch { .. } => {
+                Self::bare(Kind::InvalidArgument, error.to_string())
             }
+            Error::TooManySnapshots { .. }
+            | Error::DiskFull { .. }
+            | Error::LeaseFull { .. }
+            | Error::ConfigFull { .. }
+            | Error::TargetFull { .. } => Self::bare(Kind::ResourceExhausted, error.to_string()),
             Error::Item { cause, .. } => Self::bare(Kind::Unknown, cause.to_string()),
             Error::OutcomeUnknown(_) => Self::bare(Kind::Unknown, error.to_string()),
             Error::Corrupt(_) => Self::bare(Kind::DataLoss, error.to_string()),

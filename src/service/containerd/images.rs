@@ -7,7 +7,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 use tracing::Span;
 
+use super::answers::{Answers, sharing};
 use super::error::{Fault, Kind, quoted};
+use super::listing::Listing;
 use super::{namespace, wire};
 use crate::domain::{Dating, Dialect, Digest, ImageChange, ImageName, Namespace};
 use crate::error::{Error, Subject};
@@ -18,12 +20,14 @@ use crate::store::{DeleteImage, ImageQuery, Precondition, PutImage, Scope, Store
 /// The service over a store.
 pub struct Service {
     store: Store,
+    answers: Answers,
 }
 
 impl Service {
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, answers: &Answers) -> Self {
         Self {
             store: store.clone(),
+            answers: answers.clone(),
         }
     }
 
@@ -122,16 +126,6 @@ fn query(metadata: &MetadataMap, filters: Vec<String>) -> Result<ImageQuery, Fau
         })
 }
 
-fn too_large(limit: usize) -> Fault {
-    Fault::bare(
-        Kind::ResourceExhausted,
-        format!(
-            "the images take more than the {limit} bytes that a message may have; ask for fewer with a \
-             filter such as name~=^docker\\.io/, or for all with imagestore.v1.Images/Stream"
-        ),
-    )
-}
-
 #[tonic::async_trait]
 impl pb::images_server::Images for Service {
     async fn get(
@@ -159,18 +153,15 @@ impl pb::images_server::Images for Service {
             .walk(&query)
             .await
             .map_err(Fault::from)?;
-        let mut room = wire::Room::new();
-        let mut images = Vec::new();
+        let mut listing = Listing::new();
+        let mut share = None;
         while let Some(found) = walk.next().await.map_err(Fault::from)? {
-            for stored in found {
-                let image = wire::image_message(stored.record);
-                room.take(&image).map_err(too_large)?;
-                images.push(image);
+            for image in found {
+                listing.add(image)?;
             }
+            self.answers.share(&mut share, listing.bytes()).await?;
         }
-        // An index of digests has another order.
-        images.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Response::new(pb::ListImagesResponse { images }))
+        Ok(sharing(listing.answer(), share))
     }
 
     async fn create(

@@ -6,9 +6,10 @@
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use super::answers::{Answers, SMALL_BYTES, sharing};
 use super::digest::digest;
 use super::error::{Fault, Kind, quoted};
-use super::{answer, namespace, too_large};
+use super::{fits, namespace, too_large};
 use crate::domain::{Dialect, Filter, Invalid, Lease, LeaseId, Namespace, Resource};
 use crate::error::Error;
 use crate::proto::containerd::services::leases::v1 as pb;
@@ -18,12 +19,14 @@ use crate::store::Store;
 /// The service over a store.
 pub struct Service {
     store: Store,
+    answers: Answers,
 }
 
 impl Service {
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, answers: &Answers) -> Self {
         Self {
             store: store.clone(),
+            answers: answers.clone(),
         }
     }
 
@@ -109,12 +112,22 @@ impl pb::leases_server::Leases for Service {
             let said_twice = format!("{error}: invalid argument");
             Fault::new(Kind::InvalidArgument, said_twice)
         })?;
-        let found = self.store.leases().list(&namespace, &filter).await;
-        let found = found.map_err(too_long)?.value;
-        let leases = found.into_iter().map(|stored| lease(stored.record));
-        Ok(answer(pb::ListResponse {
-            leases: leases.collect(),
-        })?)
+        let mut share = None;
+        loop {
+            let found = self.store.leases().list(&namespace, &filter).await;
+            let found = found.map_err(too_long)?.value;
+            let leases = found.into_iter().map(|stored| lease(stored.record));
+            let answer = pb::ListResponse {
+                leases: leases.collect(),
+            };
+            let bytes = fits(&answer)?;
+            if share.is_some() || bytes <= SMALL_BYTES {
+                return Ok(sharing(answer, share));
+            }
+            // Read again with a share: who waits holds nothing.
+            drop(answer);
+            self.answers.share(&mut share, bytes).await?;
+        }
     }
 
     async fn add_resource(
@@ -301,7 +314,7 @@ mod tests {
     impl On {
         async fn memory() -> Self {
             let store = store(Arc::new(Memory::new())).await;
-            let service = LeasesServer::new(Service::new(&store));
+            let service = LeasesServer::new(Service::new(&store, &Answers::new()));
             Self {
                 store,
                 client: LeasesClient::new(service),

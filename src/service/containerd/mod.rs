@@ -4,6 +4,7 @@
 //!
 //! Unlike in our own API there is no default namespace, and an error is a code and a text only.
 
+mod answers;
 mod content;
 mod digest;
 mod error;
@@ -11,18 +12,19 @@ mod events;
 mod images;
 mod introspection;
 mod leases;
+mod listing;
 mod namespaces;
 mod transfer;
 mod version;
 mod wire;
 
 use prost::Message;
-use tonic::Response;
 use tonic::metadata::MetadataMap;
 use tonic::service::RoutesBuilder;
 use tower::Layer;
 use tracing::Span;
 
+use self::answers::Answers;
 pub use self::error::{Fault, Kind};
 pub use self::transfer::TransferLabels;
 use super::Options;
@@ -58,6 +60,7 @@ pub fn add_to(routes: &mut RoutesBuilder, store: &Store, options: &Options) {
             routes.add_service(RequestLayer::CONTAINERD.layer(server));
         }};
     }
+    let answers = Answers::new();
     add!(
         pb::content::v1::content_server::ContentServer,
         content::Service
@@ -68,7 +71,7 @@ pub fn add_to(routes: &mut RoutesBuilder, store: &Store, options: &Options) {
     );
     add!(
         pb::images::v1::images_server::ImagesServer,
-        images::Service::new(store)
+        images::Service::new(store, &answers)
     );
     add!(
         pb::introspection::v1::introspection_server::IntrospectionServer,
@@ -76,11 +79,11 @@ pub fn add_to(routes: &mut RoutesBuilder, store: &Store, options: &Options) {
     );
     add!(
         pb::leases::v1::leases_server::LeasesServer,
-        leases::Service::new(store)
+        leases::Service::new(store, &answers)
     );
     add!(
         pb::namespaces::v1::namespaces_server::NamespacesServer,
-        namespaces::Service::new(store)
+        namespaces::Service::new(store, &answers)
     );
     add!(
         pb::transfer::v1::transfer_server::TransferServer,
@@ -92,13 +95,12 @@ pub fn add_to(routes: &mut RoutesBuilder, store: &Store, options: &Options) {
     );
 }
 
-/// An answer, unless it has more bytes than a message may; in the words of containerd's gRPC.
-fn answer<M: Message>(message: M) -> Result<Response<M>, Fault> {
-    let bytes = message.encoded_len();
-    if bytes > MAX_MESSAGE_BYTES {
-        return Err(too_large(bytes));
+/// Refuses an answer of more bytes than a message may have, in the words of containerd's gRPC.
+fn fits(message: &impl Message) -> Result<usize, Fault> {
+    match message.encoded_len() {
+        bytes if bytes > MAX_MESSAGE_BYTES => Err(too_large(bytes)),
+        bytes => Ok(bytes),
     }
-    Ok(Response::new(message))
 }
 
 fn too_large(bytes: usize) -> Fault {

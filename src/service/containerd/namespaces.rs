@@ -3,11 +3,11 @@
 //! As containerd 1.6 does it, except that as in 2.x no metadata is needed: an event is of the namespace
 //! itself. What else differs is listed in `tests/containerd/known.rs`.
 
-use std::collections::BTreeMap;
-
+use prost::Message;
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
+use super::answers::{Answers, sharing};
 use super::error::{Fault, Kind, quoted};
 use super::{identifier, wire};
 use crate::domain::{Dating, Namespace, NamespaceChange, NamespaceEdit, NamespaceRecord};
@@ -18,12 +18,14 @@ use crate::store::{DeleteNamespace, Precondition, PutNamespace, Store};
 /// The service over a store.
 pub struct Service {
     store: Store,
+    answers: Answers,
 }
 
 impl Service {
-    pub fn new(store: &Store) -> Self {
+    pub fn new(store: &Store, answers: &Answers) -> Self {
         Self {
             store: store.clone(),
+            answers: answers.clone(),
         }
     }
 }
@@ -55,7 +57,7 @@ fn keyless() -> Fault {
 
 /// What an Update does. Without a mask and without labels it makes no namespace.
 fn update(request: pb::UpdateNamespaceRequest) -> Result<PutNamespace, Fault> {
-    let pb::Namespace { name, mut labels } = request.namespace.unwrap_or_default();
+    let pb::Namespace { name, labels } = request.namespace.unwrap_or_default();
     let paths = request.update_mask.map(|mask| mask.paths);
     let paths = paths.unwrap_or_default();
     let change = if paths.is_empty() {
@@ -71,29 +73,26 @@ fn update(request: pb::UpdateNamespaceRequest) -> Result<PutNamespace, Fault> {
             false => NamespaceChange::Edit(edits),
         }
     } else {
-        let mut edits = BTreeMap::new();
+        let mut keys = Vec::with_capacity(paths.len());
         for path in paths {
-            let Some(key) = path.strip_prefix("labels.") else {
+            let Some(key) = path.strip_prefix(wire::LABEL) else {
                 let why = format!("cannot update {} field", quoted(&path));
                 return Err(Fault::bare(Kind::InvalidArgument, why));
             };
-            if edits.contains_key(key) {
-                continue;
-            }
-            let value = labels.remove(key).unwrap_or_default();
-            check_update(key, &value)?;
-            edits.insert(
-                key.to_owned(),
-                Some(value).filter(|value| !value.is_empty()),
-            );
+            check_update(key, labels.get(key).map_or("", String::as_str))?;
+            keys.push(wire::without(path, wire::LABEL));
         }
-        edits.remove("");
-        let edits = edits.into_iter();
-        NamespaceChange::Upsert(
-            edits
-                .map(|(key, value)| NamespaceEdit::Label(key, value))
-                .collect(),
-        )
+        let (given, gone) = wire::named(keys, labels);
+        let given = given
+            .into_iter()
+            .map(|(key, value)| (key, Some(value).filter(|value| !value.is_empty())));
+        let mut edits = Vec::new();
+        for (key, value) in given.chain(gone.into_iter().map(|key| (key, None))) {
+            if !key.is_empty() {
+                edits.push(NamespaceEdit::Label(key, value));
+            }
+        }
+        NamespaceChange::Upsert(edits)
     };
     Ok(PutNamespace {
         name: new_name(&name)?,
@@ -145,17 +144,20 @@ impl pb::namespaces_server::Namespaces for Service {
         let mut walk = walk.map_err(Fault::from)?;
         let mut namespaces = Vec::new();
         let mut room = wire::Room::new();
+        let mut share = None;
         while let Some(found) = walk.next().await.map_err(Fault::from)? {
             for stored in found {
                 let namespace = message(stored.record);
-                room.take(&namespace).map_err(|limit| {
+                room.take(namespace.encoded_len()).map_err(|limit| {
                     let why = format!("the namespaces take more than {limit} bytes");
                     Fault::bare(Kind::ResourceExhausted, why)
                 })?;
                 namespaces.push(namespace);
             }
+            self.answers.share(&mut share, room.taken()).await?;
         }
-        Ok(Response::new(pb::ListNamespacesResponse { namespaces }))
+        let answer = pb::ListNamespacesResponse { namespaces };
+        Ok(sharing(answer, share))
     }
 
     async fn create(

@@ -1,9 +1,9 @@
 //! Messages of containerd's images from and to the domain's types: checked in its order, refused in its
 //! words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use prost::{Message, length_delimiter_len};
+use prost::length_delimiter_len;
 
 use super::MAX_MESSAGE_BYTES;
 use super::digest::digest;
@@ -90,7 +90,8 @@ pub fn epoch(message: Option<prost_types::Timestamp>) -> Result<Option<Timestamp
 /// Which keys of labels or annotations a mask is about.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    Keys(BTreeSet<String>),
+    /// As they came: a mask may have a million of them.
+    Keys(Vec<String>),
     All,
 }
 
@@ -103,6 +104,9 @@ pub struct Mask {
     labels: Part,
 }
 
+pub const LABEL: &str = "labels.";
+const ANNOTATION: &str = "annotations.";
+
 impl Mask {
     /// Refuses a path that is no part of an image that an Update can change. No paths are labels and
     /// target.
@@ -111,18 +115,18 @@ impl Mask {
         let is_whole = paths.is_empty();
         let mut parts = Self {
             target: is_whole,
-            annotations: Part::Keys(BTreeSet::new()),
+            annotations: Part::Keys(Vec::new()),
             labels: if is_whole {
                 Part::All
             } else {
-                Part::Keys(BTreeSet::new())
+                Part::Keys(Vec::new())
             },
         };
         for path in paths {
-            if let Some(key) = path.strip_prefix("labels.") {
-                parts.labels.add(key);
-            } else if let Some(key) = path.strip_prefix("annotations.") {
-                parts.annotations.add(key);
+            if path.starts_with(LABEL) {
+                parts.labels.add(path, LABEL);
+            } else if path.starts_with(ANNOTATION) {
+                parts.annotations.add(path, ANNOTATION);
             } else {
                 match path.as_str() {
                     "labels" => parts.labels = Part::All,
@@ -170,15 +174,19 @@ impl Mask {
             Values::All(annotations) => {
                 edits.push(ImageEdit::Annotations(with_values(annotations)));
             }
-            Values::Keys(annotations) => {
+            Values::Keys(annotations, gone) => {
                 edits.extend(edited(annotations, ImageEdit::Annotation));
+                edits.push(ImageEdit::NoAnnotations(gone));
             }
         }
         match labels {
             Values::All(labels) => {
                 edits.push(ImageEdit::Labels(self::labels(with_values(labels))?));
             }
-            Values::Keys(labels) => edits.extend(edited(labels, ImageEdit::Label)),
+            Values::Keys(labels, gone) => {
+                edits.extend(edited(labels, ImageEdit::Label));
+                edits.push(ImageEdit::NoLabels(gone));
+            }
         }
         Ok(edits)
     }
@@ -186,44 +194,64 @@ impl Mask {
 
 /// Which values a message has for a part.
 enum Values {
-    /// Of some keys; an empty value removes.
-    Keys(Pairs),
+    /// Of some keys, where an empty value removes, and of others none, which removes too.
+    Keys(Pairs, Vec<String>),
     All(Pairs),
 }
 
 impl Part {
-    fn add(&mut self, key: &str) {
+    fn add(&mut self, path: String, prefix: &str) {
         match self {
             Self::All => {}
-            Self::Keys(keys) => {
-                keys.insert(key.to_owned());
-            }
+            Self::Keys(keys) => keys.push(without(path, prefix)),
         }
     }
 
-    fn of(self, mut pairs: Pairs) -> Values {
+    fn of(self, pairs: Pairs) -> Values {
         match self {
             Self::All => Values::All(pairs),
             Self::Keys(keys) => {
-                let value = |key: String| {
-                    let value = pairs.remove(&key).unwrap_or_default();
-                    (key, value)
-                };
-                Values::Keys(keys.into_iter().map(value).collect())
+                let (given, gone) = named(keys, pairs);
+                Values::Keys(given, gone)
             }
         }
     }
 }
 
-impl Values {
-    fn pairs(&self) -> &Pairs {
-        match self {
-            Self::Keys(pairs) | Self::All(pairs) => pairs,
+/// What follows a prefix.
+pub fn without(mut path: String, prefix: &str) -> String {
+    path.drain(..prefix.len());
+    path
+}
+
+/// Those of the pairs that have these keys, and the keys that have none. However many keys there are, and
+/// however often one comes, each costs no more than to look it up.
+pub fn named(keys: Vec<String>, mut pairs: Pairs) -> (Pairs, Vec<String>) {
+    let (mut given, mut gone) = (Pairs::new(), Vec::new());
+    for key in keys {
+        if let Some(value) = pairs.remove(&key) {
+            given.insert(key, value);
+        } else if !given.contains_key(&key) {
+            gone.push(key);
         }
+    }
+    (given, gone)
+}
+
+impl Values {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let (given, gone) = match self {
+            Self::Keys(given, gone) => (given, &gone[..]),
+            Self::All(given) => (given, &[][..]),
+        };
+        let given = given.iter().map(|(key, value)| (&key[..], &value[..]));
+        given.chain(gone.iter().map(|key| (&key[..], "")))
     }
 
     fn get(&self, key: &str) -> Option<&String> {
-        self.pairs().get(key)
+        match self {
+            Self::Keys(pairs, _) | Self::All(pairs) => pairs.get(key),
+        }
     }
 }
 
@@ -265,9 +293,12 @@ impl Room {
         }
     }
 
-    /// Takes what an item needs as the first field of a message, or returns how much there was for all.
-    pub fn take(&mut self, item: &impl Message) -> Result<(), usize> {
-        let bytes = item.encoded_len();
+    pub fn taken(&self) -> usize {
+        MAX_MESSAGE_BYTES - self.left
+    }
+
+    /// Takes what an item of so many bytes needs as the first field of a message, or returns how much there was for all.
+    pub fn take(&mut self, bytes: usize) -> Result<(), usize> {
         let with_its_head = 1 + length_delimiter_len(bytes) + bytes;
         self.left = self
             .left

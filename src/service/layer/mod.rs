@@ -1,6 +1,7 @@
 //! What every request passes through: its deadline, its trace, and words for what tonic refuses.
 
 mod deadline;
+mod held;
 mod words;
 
 use std::pin::Pin;
@@ -17,6 +18,8 @@ use tracing::{Instrument, Span, field};
 #[cfg(test)]
 pub(super) use self::deadline::MAX_UNARY_TIME;
 use self::deadline::{Deadline, UntilDeadline, parse, within};
+pub(super) use self::held::Held;
+use self::held::until_read;
 use self::words::worded;
 use super::status::{Face, Refusal};
 
@@ -94,7 +97,7 @@ where
                 None => None,
             };
             let response = within(asked.as_ref(), face, inner).await?;
-            let response = worded(response, face, S::NAME, path.as_ref());
+            let response = until_read(worded(response, face, S::NAME, path.as_ref()));
             Ok(match asked {
                 Some(asked) => {
                     response.map(|body| Body::new(UntilDeadline::new(body, asked, face)))

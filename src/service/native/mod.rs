@@ -1,5 +1,7 @@
 //! Our own API, `imagestore.v1`: check, call, translate.
 
+mod build_cache;
+mod configs;
 mod images;
 mod import;
 mod namespaces;
@@ -14,6 +16,8 @@ use tracing::{Span, field};
 
 use crate::domain::{Invalid, Namespace};
 use crate::kv::Revision;
+use crate::proto::v1::build_cache_server::BuildCacheServer;
+use crate::proto::v1::configs_server::ConfigsServer;
 use crate::proto::v1::images_server::ImagesServer;
 use crate::proto::v1::namespaces_server::NamespacesServer;
 use crate::proto::v1::store_server::StoreServer;
@@ -22,6 +26,9 @@ use crate::store::{RequestId, Scope, Store};
 /// The most bytes that a request may have.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
 
+/// The same about configs, so that one that is too large is refused as what it is.
+const MAX_CONFIG_REQUEST_BYTES: usize = 8 << 20;
+
 pub fn images(store: &Store) -> ImagesServer<images::Service> {
     ImagesServer::new(images::Service::new(store)).max_decoding_message_size(MAX_REQUEST_BYTES)
 }
@@ -29,6 +36,16 @@ pub fn images(store: &Store) -> ImagesServer<images::Service> {
 pub fn namespaces(store: &Store) -> NamespacesServer<namespaces::Service> {
     NamespacesServer::new(namespaces::Service::new(store))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
+}
+
+pub fn configs(store: &Store) -> ConfigsServer<configs::Service> {
+    ConfigsServer::new(configs::Service::new(store))
+        .max_decoding_message_size(MAX_CONFIG_REQUEST_BYTES)
+}
+
+pub fn build_cache(store: &Store) -> BuildCacheServer<build_cache::Service> {
+    BuildCacheServer::new(build_cache::Service::new(store))
+        .max_decoding_message_size(MAX_CONFIG_REQUEST_BYTES)
 }
 
 pub fn store(store: &Store) -> StoreServer<store::Service> {

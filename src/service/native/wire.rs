@@ -181,7 +181,8 @@ pub fn precondition(
     }
 }
 
-fn etag(text: &str) -> Result<Revision, Invalid> {
+/// The revision that an etag of ours stands for.
+pub fn etag(text: &str) -> Result<Revision, Invalid> {
     let refused = || Invalid::new("if_etag", "is no etag that this service gave");
     let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let revision = text
@@ -299,6 +300,7 @@ pub fn namespace_message(entry: NamespaceEntry) -> pb::Namespace {
         etag: etag_message(entry.stored.revision),
         revision: entry.stored.revision.0,
         images: count_message(entry.images),
+        configs: count_message(entry.configs),
         history_limit: record.history_limit.map(HistoryLimit::get),
     }
 }
@@ -309,7 +311,7 @@ pub fn count_message(count: u64) -> i64 {
 }
 
 /// A record that would have been written has none yet.
-fn etag_message(revision: Revision) -> String {
+pub fn etag_message(revision: Revision) -> String {
     if revision == Revision::ZERO {
         String::new()
     } else {

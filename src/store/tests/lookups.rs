@@ -453,11 +453,8 @@ async fn walked(store: &Store, query: &ImageQuery) -> Vec<String> {
     let mut walk = store.images().walk(query).await.unwrap();
     let mut names = Vec::new();
     while let Some(images) = walk.next().await.unwrap() {
-        names.extend(
-            images
-                .into_iter()
-                .map(|image| image.record.name.to_string()),
-        );
+        let name = |image: StoredImage| image.read().unwrap().name.to_string();
+        names.extend(images.into_iter().map(name));
     }
     names.sort();
     names

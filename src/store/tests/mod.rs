@@ -12,6 +12,8 @@ macro_rules! on_every_engine {
 
 mod backup;
 mod batches;
+mod cache;
+mod configs;
 mod everything;
 mod faults;
 mod history;

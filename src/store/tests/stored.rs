@@ -52,20 +52,23 @@ fn answer(
             revision: Revision(revision),
         })
     };
-    let outcome = |stored, changed, created, images| wire::Outcome {
+    let outcome = |stored, changed, created| wire::Outcome {
         stored,
         changed,
         created,
-        images,
     };
     let put = wire::Recorded::Image(image.clone());
-    let removed = wire::Recorded::Namespace(record.clone());
+    let removed = wire::Recorded::Namespace {
+        record: record.clone(),
+        images: 7,
+        configs: 0,
+    };
     let outcomes = |given| {
         vec![
-            outcome(stored(put.clone(), given), true, true, 0),
-            outcome(stored(put.clone(), 258), false, false, 0),
-            outcome(None, false, false, 0),
-            outcome(stored(removed.clone(), 259), true, false, 7),
+            outcome(stored(put.clone(), given), true, true),
+            outcome(stored(put.clone(), 258), false, false),
+            outcome(None, false, false),
+            outcome(stored(removed.clone(), 259), true, false),
         ]
     };
     // What has the answer's own revision is stored without it.

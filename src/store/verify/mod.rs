@@ -1,6 +1,7 @@
-//! Checking the store against itself: indexes, history and what leases hold against records, the change
-//! log against the state; and rebuilding the indexes.
+//! Checking the store against itself: indexes, history and what leases hold against records, configs against
+//! their ids, the change log against the state; and rebuilding the indexes.
 
+mod configs;
 mod leases;
 mod log;
 mod repair;
@@ -108,6 +109,7 @@ impl Check {
             self.leased(name).await?;
             self.held(name).await?;
             self.expiring(name).await?;
+            self.configs(name).await?;
         }
         Ok(names)
     }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use http::uri::PathAndQuery;
 use imagestore::proto::containerd::services::images::v1 as images;
 use imagestore::proto::containerd::services::images::v1::images_client::ImagesClient;
 use imagestore::proto::containerd::services::leases::v1 as leases;
@@ -16,7 +17,7 @@ use imagestore::proto::containerd::services::namespaces::v1::namespaces_client::
 use imagestore::proto::containerd::services::version::v1::version_client::VersionClient;
 use imagestore::proto::containerd::types::Descriptor;
 use imagestore::proto::v1;
-use prost::bytes::Bytes;
+use prost::Message as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -45,19 +46,15 @@ pub struct Client {
     channel: Channel,
 }
 
-/// A name and a label that are not UTF-8.
+/// A message whose texts are bytes of any kind. One inside another is encoded.
 #[derive(Clone, PartialEq, prost::Message)]
-struct RawCreate {
-    #[prost(message, optional, tag = "1")]
-    image: Option<RawImage>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct RawImage {
-    #[prost(bytes = "bytes", tag = "1")]
-    name: Bytes,
-    #[prost(message, optional, tag = "3")]
-    target: Option<Descriptor>,
+pub struct Raw {
+    #[prost(bytes = "vec", tag = "1")]
+    pub one: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub two: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub three: Vec<u8>,
 }
 
 /// `None` where it is not installed.
@@ -116,6 +113,18 @@ pub fn image(name: &str, number: u64, labels: &[(&str, &str)]) -> images::Image 
             annotations: BTreeMap::new(),
         }),
         ..images::Image::default()
+    }
+}
+
+// === impl Raw ===
+
+impl Raw {
+    fn pair(one: &[u8], two: &[u8]) -> Self {
+        Self {
+            one: one.to_vec(),
+            two: two.to_vec(),
+            three: Vec::new(),
+        }
     }
 }
 
@@ -241,24 +250,57 @@ impl Client {
         self.runtime.block_on(deleted).unwrap();
     }
 
-    /// Creates an image whose name is bytes of any kind.
-    pub fn create_raw(&self, namespace: &str, name: &'static [u8]) {
-        let request = RawCreate {
-            image: Some(RawImage {
-                name: Bytes::from_static(name),
-                target: image("", 7, &[]).target,
-            }),
-        };
-        let created: Result<_, Status> = self.runtime.block_on(async {
+    /// Calls a method of which nothing is to be known but that it was done.
+    pub fn call(&self, method: &'static str, namespace: &str, request: Raw) {
+        let done: Result<_, Status> = self.runtime.block_on(async {
             let mut grpc = Grpc::new(self.channel.clone());
             grpc.ready().await.unwrap();
-            let path = "/containerd.services.images.v1.Images/Create"
-                .parse()
-                .unwrap();
-            let codec = ProstCodec::<RawCreate, ()>::default();
+            let path = PathAndQuery::from_static(method);
+            let codec = ProstCodec::<Raw, ()>::default();
             grpc.unary(of(namespace, request), path, codec).await
         });
-        created.unwrap();
+        done.unwrap();
+    }
+
+    /// Creates an image whose name is bytes of any kind.
+    pub fn create_raw(&self, namespace: &str, name: &[u8]) {
+        let target = image("", 7, &[]).target.unwrap();
+        let image = Raw {
+            one: name.to_vec(),
+            three: target.encode_to_vec(),
+            ..Raw::default()
+        };
+        let request = Raw {
+            one: image.encode_to_vec(),
+            ..Raw::default()
+        };
+        let create = "/containerd.services.images.v1.Images/Create";
+        self.call(create, namespace, request);
+    }
+
+    /// Creates a namespace of any name, as containerd does when one is updated.
+    pub fn update_raw_namespace(&self, name: &[u8], label: &[u8]) {
+        let pair = Raw::pair(b"label", label).encode_to_vec();
+        let request = Raw {
+            one: Raw::pair(name, &pair).encode_to_vec(),
+            ..Raw::default()
+        };
+        let update = "/containerd.services.namespaces.v1.Namespaces/Update";
+        self.call(update, "default", request);
+    }
+
+    /// Creates a lease whose texts are bytes of any kind, with something that it holds.
+    pub fn create_raw_lease(&self, namespace: &str, id: &[u8], label: &[u8], ingest: &[u8]) {
+        let create = Raw {
+            one: id.to_vec(),
+            three: Raw::pair(b"label", label).encode_to_vec(),
+            ..Raw::default()
+        };
+        let method = "/containerd.services.leases.v1.Leases/Create";
+        self.call(method, namespace, create);
+        let resource = Raw::pair(ingest, b"ingests").encode_to_vec();
+        let method = "/containerd.services.leases.v1.Leases/AddResource";
+        self.call(method, namespace, Raw::pair(id, &resource));
     }
 
     pub fn create_namespace(&self, name: &str, pairs: &[(&str, &str)]) {

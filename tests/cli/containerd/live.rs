@@ -245,6 +245,56 @@ fn what_cannot_be_taken_stops_the_import_or_is_told_and_passed_over() {
 }
 
 #[test]
+fn what_is_no_text_or_has_no_valid_name_is_told_and_passed_over() {
+    let Some(mut containerd) = Containerd::start() else {
+        return;
+    };
+    let client = &containerd.client;
+    client.create("default", image("good", 1, &[]));
+    client.update_raw_namespace(b"no/name", b"v");
+    client.update_raw_namespace(b"\xff", b"v");
+    client.update_raw_namespace(b"labelled", b"\xff");
+    client.create("labelled", image("inside", 1, &[]));
+    client.create_raw_lease("default", b"whole", b"v", b"i");
+    client.create_raw_lease("default", b"\xff", b"v", b"i");
+    client.create_raw_lease("default", b"labelled", b"\xff", b"i");
+    client.create_raw_lease("default", b"holding", b"v", b"\xff");
+    let from = containerd.address();
+
+    let server = Server::start();
+    let said = server.run(["import", "--from-containerd", &from]).told(1);
+    assert!(said.contains("the import stopped at namespace"), "{said}");
+    assert!(said.contains("--keep-going"), "{said}");
+
+    let told = [
+        "default/lease holding: resources is not valid UTF-8",
+        "default/lease labelled: labels is not valid UTF-8",
+        "default/lease \u{fffd}: id is not valid UTF-8",
+        "labelled/labels: labels is not valid UTF-8",
+        "namespace \"no/name\": it has no valid name",
+        "namespace \"\u{fffd}\": it has no valid name",
+    ];
+    let taken = |option: &str, from: &str| {
+        let server = Server::start();
+        let ran = server.run(["import", option, from, "--keep-going"]);
+        let mut complaints: Vec<&str> = ran.stderr.lines().collect();
+        complaints.sort_unstable();
+        assert_eq!(complaints, told);
+        ran.refused(1);
+        holdings(&server)
+    };
+    let live = taken("--from-containerd", &from);
+    let leases: Vec<&String> = live["default"].leases.keys().collect();
+    assert_eq!(leases, ["whole"]);
+    assert!(live["labelled"].images.contains_key("inside"));
+    assert_eq!(live.len(), 2);
+    containerd.stop();
+    let file = containerd.meta_db();
+    let offline = taken("--from-containerd-db", file.to_str().unwrap());
+    assert_same(&offline, &live);
+}
+
+#[test]
 fn labels_that_are_too_much_are_passed_over_and_those_that_are_here_stay() {
     let Some(containerd) = Containerd::start() else {
         return;
@@ -325,9 +375,12 @@ fn a_socket_that_nobody_listens_on_is_told() {
         "imagestore: cannot reach containerd at unix:///nowhere/s: no such file. Give the address of \
          its socket, such as /run/containerd/containerd.sock.\n"
     );
+    let said = run(["import"]).refused(2);
+    for source in ["<FILE", "--from-containerd <", "--from-containerd-db <"] {
+        assert!(said.contains(source), "{said}");
+    }
     for wrong in [
-        &["import"][..],
-        &["import", "f", "--from-containerd", "/s"],
+        &["import", "f", "--from-containerd", "/s"][..],
         &[
             "import",
             "--from-containerd",

@@ -30,8 +30,11 @@ impl On {
     }
 
     fn client(&self) -> ImagesClient<ImagesServer<Service>> {
-        ImagesClient::new(ImagesServer::new(Service::new(&self.store)))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        ImagesClient::new(ImagesServer::new(Service::new(
+            &self.store,
+            &Answers::new(),
+        )))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     async fn get(&self, name: &str) -> Said<pb::Image> {
@@ -592,6 +595,23 @@ async fn an_update_keeps_what_containerd_does_not_know_unless_it_moves_the_targe
         .await
         .unwrap();
     assert!(stored().await.target.urls().is_empty());
+}
+
+#[tokio::test]
+async fn a_mask_of_very_many_paths_is_done_as_a_whole() {
+    let on = On::new().await;
+    let mut first = image("x", "one", &[("a", "1"), ("b", "2"), ("c", "3")]);
+    first.target.as_mut().unwrap().annotations = pairs(&[("a", "1"), ("b", "2")]);
+    on.create(first).await.unwrap();
+    let absent = (0..50_000).flat_map(|i| [format!("labels.{i}"), format!("annotations.{i}")]);
+    let again = ["labels.a", "labels.b", "labels.d", "annotations.b"].repeat(10_000);
+    let again = again.into_iter().map(str::to_owned);
+    let paths: Vec<String> = again.chain(absent).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let sent = labelled("x", &[("a", "9"), ("c", "9"), ("d", "9")]);
+    let updated = on.update(sent, &paths).await.unwrap();
+    assert_eq!(updated.labels, pairs(&[("a", "9"), ("c", "3"), ("d", "9")]));
+    assert_eq!(updated.target.unwrap().annotations, pairs(&[("a", "1")]));
 }
 
 #[tokio::test]

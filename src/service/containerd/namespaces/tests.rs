@@ -27,7 +27,10 @@ impl On {
     }
 
     fn client(&self) -> NamespacesClient<NamespacesServer<Service>> {
-        NamespacesClient::new(NamespacesServer::new(Service::new(&self.store)))
+        NamespacesClient::new(NamespacesServer::new(Service::new(
+            &self.store,
+            &Answers::new(),
+        )))
     }
 
     async fn get(&self, name: &str) -> Said<pb::Namespace> {

@@ -1,8 +1,9 @@
 //! A client of containerd, or of whatever else speaks its API.
 
+mod part;
+mod raw;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -13,6 +14,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use self::part::Part;
+use self::raw::{Answered, Listed, RawLease, RawResource, RawResourcesRequest};
+pub use self::raw::{RawImage, RawNamespace};
 use super::address::Address;
 use super::connect;
 use super::failure::{Failure, with_causes};
@@ -22,7 +26,7 @@ use crate::proto::containerd::services::leases::v1 as leases;
 use crate::proto::containerd::services::namespaces::v1 as namespaces;
 use crate::proto::containerd::services::version::v1::VersionResponse;
 use crate::proto::containerd::types::Envelope;
-use crate::proto::v1;
+use crate::proto::v1::{ImportedLease, ImportedResource};
 
 /// A connection to a containerd.
 #[derive(Clone)]
@@ -32,72 +36,8 @@ pub struct Containerd {
     name: String,
 }
 
-/// An image as it comes: containerd does not check that texts are UTF-8, and one that is not would spoil
-/// the whole list.
-#[derive(Clone, PartialEq, Message)]
-pub struct RawImage {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub name: Bytes,
-    #[prost(message, repeated, tag = "2")]
-    labels: Vec<RawPair>,
-    #[prost(message, optional, tag = "3")]
-    target: Option<RawTarget>,
-    #[prost(message, optional, tag = "7")]
-    pub created_at: Option<prost_types::Timestamp>,
-    #[prost(message, optional, tag = "8")]
-    pub updated_at: Option<prost_types::Timestamp>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawTarget {
-    #[prost(bytes = "bytes", tag = "1")]
-    media_type: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    digest: Bytes,
-    #[prost(int64, tag = "3")]
-    size: i64,
-    #[prost(message, repeated, tag = "5")]
-    annotations: Vec<RawPair>,
-}
-
-/// An entry of a map.
-#[derive(Clone, PartialEq, Message)]
-struct RawPair {
-    #[prost(bytes = "bytes", tag = "1")]
-    key: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawImages {
-    #[prost(message, repeated, tag = "1")]
-    images: Vec<RawImage>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawAnswer {
-    #[prost(message, optional, tag = "1")]
-    image: Option<RawImage>,
-}
-
-/// A lease and what it holds.
-pub struct Lease {
-    pub lease: leases::Lease,
-    pub resources: Vec<leases::Resource>,
-}
-
-/// A part of all names that a list can be asked for: those that have these bits. See [`split_filter`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Part {
-    bits: Vec<bool>,
-}
-
 /// containerd sends 16 MiB where it is not configured otherwise.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
-
-/// How often a list is halved.
-const MAX_BITS: usize = 16;
 
 const NAMESPACE: &str = "containerd-namespace";
 
@@ -121,8 +61,8 @@ impl Containerd {
         };
         let is_other = match status.code() {
             Code::Unimplemented | Code::Unknown | Code::Internal => true,
-            Code::Unavailable => status.source_text().is_some(),
-            _ => false,
+            // The connection broke: under which code depends on how far it had come.
+            _ => status.source_text().is_some(),
         };
         Err(match is_other {
             true => Failure::new(format!("what listens at {address} is no containerd")).next(NEXT),
@@ -136,32 +76,33 @@ impl Containerd {
         Self { channel, name }
     }
 
-    /// All namespaces with their labels.
-    pub async fn namespaces(&self) -> Result<BTreeMap<String, BTreeMap<String, String>>, Failure> {
-        let listed: namespaces::ListNamespacesResponse = self
+    /// All namespaces.
+    pub async fn namespaces(&self) -> Result<Vec<RawNamespace>, Failure> {
+        let listed: Result<Listed<RawNamespace>, _> = self
             .call(
                 "/containerd.services.namespaces.v1.Namespaces/List",
                 "",
                 namespaces::ListNamespacesRequest::default(),
             )
-            .await
-            .map_err(|status| self.failure("reading its namespaces", &status))?;
-        let pair = |namespace: namespaces::Namespace| (namespace.name, namespace.labels);
-        Ok(listed.namespaces.into_iter().map(pair).collect())
+            .await;
+        match listed {
+            Ok(listed) => Ok(listed.all),
+            Err(status) => Err(self.failure("reading its namespaces", &status)),
+        }
     }
 
-    pub async fn namespace_labels(&self, name: &str) -> Result<BTreeMap<String, String>, Status> {
+    pub async fn namespace(&self, name: &str) -> Result<RawNamespace, Status> {
         let request = namespaces::GetNamespaceRequest {
             name: name.to_owned(),
         };
-        let found: namespaces::GetNamespaceResponse = self
+        let found: Answered<RawNamespace> = self
             .call(
                 "/containerd.services.namespaces.v1.Namespaces/Get",
                 "",
                 request,
             )
             .await?;
-        Ok(found.namespace.unwrap_or_default().labels)
+        Ok(found.one.unwrap_or_default())
     }
 
     pub async fn create_namespace(
@@ -213,7 +154,7 @@ impl Containerd {
             let request = images::ListImagesRequest {
                 filters: part.filter().into_iter().collect(),
             };
-            let listed: Result<RawImages, _> = self
+            let listed: Result<Listed<RawImage>, _> = self
                 .call(
                     "/containerd.services.images.v1.Images/List",
                     namespace,
@@ -221,7 +162,7 @@ impl Containerd {
                 )
                 .await;
             match listed {
-                Ok(listed) => all.extend(listed.images),
+                Ok(listed) => all.extend(listed.all),
                 Err(status) if status.code() == Code::ResourceExhausted => match part.split() {
                     Some(halves) => parts.extend(halves),
                     None => return Err(self.failure(&reading_images(namespace), &status)),
@@ -246,7 +187,7 @@ impl Containerd {
         let request = images::GetImageRequest {
             name: name.to_owned(),
         };
-        let found: Result<RawAnswer, _> = self
+        let found: Result<Answered<RawImage>, _> = self
             .call(
                 "/containerd.services.images.v1.Images/Get",
                 namespace,
@@ -254,7 +195,9 @@ impl Containerd {
             )
             .await;
         match found {
-            Ok(found) => Ok(found.image),
+            // Not to be taken for one that is gone.
+            Ok(Answered { one: None }) => Err(Status::internal("it answered without the image")),
+            Ok(found) => Ok(found.one),
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status),
         }
@@ -265,14 +208,14 @@ impl Containerd {
         namespace: &str,
         request: images::CreateImageRequest,
     ) -> Result<RawImage, Status> {
-        let answer: RawAnswer = self
+        let answer: Answered<RawImage> = self
             .call(
                 "/containerd.services.images.v1.Images/Create",
                 namespace,
                 request,
             )
             .await?;
-        Ok(answer.image.unwrap_or_default())
+        Ok(answer.one.unwrap_or_default())
     }
 
     pub async fn update_image(
@@ -280,21 +223,25 @@ impl Containerd {
         namespace: &str,
         request: images::UpdateImageRequest,
     ) -> Result<RawImage, Status> {
-        let answer: RawAnswer = self
+        let answer: Answered<RawImage> = self
             .call(
                 "/containerd.services.images.v1.Images/Update",
                 namespace,
                 request,
             )
             .await?;
-        Ok(answer.image.unwrap_or_default())
+        Ok(answer.one.unwrap_or_default())
     }
 
-    /// All leases of a namespace, with what they hold.
-    pub async fn leases(&self, namespace: &str) -> Result<Vec<Lease>, Failure> {
+    /// All leases of a namespace, with what they hold, each in the native API's form or by its id and what
+    /// is wrong with it.
+    pub async fn leases(
+        &self,
+        namespace: &str,
+    ) -> Result<Vec<Result<ImportedLease, (Bytes, String)>>, Failure> {
         let reading = format!("reading the leases of {namespace}");
         let failed = |status: Status| self.failure(&reading, &status);
-        let listed: leases::ListResponse = self
+        let listed: Listed<RawLease> = self
             .call(
                 "/containerd.services.leases.v1.Leases/List",
                 namespace,
@@ -302,12 +249,12 @@ impl Containerd {
             )
             .await
             .map_err(failed)?;
-        let mut found = Vec::with_capacity(listed.leases.len());
-        for lease in listed.leases {
-            let request = leases::ListResourcesRequest {
+        let mut found = Vec::with_capacity(listed.all.len());
+        for lease in listed.all {
+            let request = RawResourcesRequest {
                 id: lease.id.clone(),
             };
-            let held: Result<leases::ListResourcesResponse, _> = self
+            let held: Result<Listed<RawResource>, _> = self
                 .call(
                     "/containerd.services.leases.v1.Leases/ListResources",
                     namespace,
@@ -315,8 +262,9 @@ impl Containerd {
                 )
                 .await;
             match held {
-                Ok(leases::ListResourcesResponse { resources }) => {
-                    found.push(Lease { lease, resources });
+                Ok(held) => {
+                    let id = lease.id.clone();
+                    found.push(lease.record(held.all).map_err(|why| (id, why)));
                 }
                 // It ended meanwhile.
                 Err(status) if status.code() == Code::NotFound => {}
@@ -326,7 +274,7 @@ impl Containerd {
         Ok(found)
     }
 
-    pub async fn create_lease(&self, namespace: &str, lease: &leases::Lease) -> Result<(), Status> {
+    pub async fn create_lease(&self, namespace: &str, lease: &ImportedLease) -> Result<(), Status> {
         let request = leases::CreateRequest {
             id: lease.id.clone(),
             labels: lease.labels.clone(),
@@ -345,11 +293,14 @@ impl Containerd {
         &self,
         namespace: &str,
         lease: &str,
-        resource: leases::Resource,
+        resource: ImportedResource,
     ) -> Result<(), Status> {
         let request = leases::AddResourceRequest {
             id: lease.to_owned(),
-            resource: Some(resource),
+            resource: Some(leases::Resource {
+                id: resource.id,
+                r#type: resource.r#type,
+            }),
         };
         self.call(
             "/containerd.services.leases.v1.Leases/AddResource",
@@ -401,7 +352,7 @@ impl Containerd {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         grpc.ready()
             .await
-            .map_err(|why| Status::unavailable(with_causes(&why)))?;
+            .map_err(|why| Status::from_error(why.into()))?;
         Ok(grpc)
     }
 
@@ -450,163 +401,5 @@ fn reading_images(namespace: &str) -> String {
     format!("reading the images of {namespace}")
 }
 
-// === impl RawImage ===
-
-impl RawImage {
-    /// The record, in the native API's form, or which text is not UTF-8.
-    pub fn record(self) -> Result<v1::Image, String> {
-        let target = self.target.unwrap_or_default();
-        Ok(v1::Image {
-            name: text("name", self.name)?,
-            labels: pairs("labels", self.labels)?,
-            target: Some(v1::Descriptor {
-                media_type: text("target.media_type", target.media_type)?,
-                digest: text("target.digest", target.digest)?,
-                size: target.size,
-                annotations: pairs("target.annotations", target.annotations)?,
-                ..v1::Descriptor::default()
-            }),
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            ..v1::Image::default()
-        })
-    }
-}
-
-fn text(field: &str, bytes: Bytes) -> Result<String, String> {
-    String::from_utf8(bytes.into()).map_err(|_| format!("{field} is not valid UTF-8"))
-}
-
-fn pairs(field: &str, pairs: Vec<RawPair>) -> Result<BTreeMap<String, String>, String> {
-    pairs
-        .into_iter()
-        .map(|pair| Ok((text(field, pair.key)?, text(field, pair.value)?)))
-        .collect()
-}
-
-// === impl Part ===
-
-impl Part {
-    /// The two halves; `None` for a part that has been halved often enough.
-    fn split(&self) -> Option<[Self; 2]> {
-        let half = |bit| {
-            let mut bits = self.bits.clone();
-            bits.push(bit);
-            Self { bits }
-        };
-        (self.bits.len() < MAX_BITS).then(|| [half(false), half(true)])
-    }
-
-    /// The names of the part; `None` for all.
-    fn filter(&self) -> Option<String> {
-        let filters: Vec<String> = self
-            .bits
-            .iter()
-            .zip(CLASSES.iter())
-            .map(|(bit, class)| split_filter(class, *bit))
-            .collect();
-        (!filters.is_empty()).then(|| filters.join(","))
-    }
-}
-
-/// Names in which letters and digits of a class stand an even number of times, or an odd one.
-///
-/// containerd has no pages, and what names begin with is of no use to halve them: thousands share it, and
-/// it takes a scan of all to find out. Whether the characters of a class are even in number depends on
-/// the whole of a name, is in the power of a regular expression, and sixteen classes make a hash.
-fn split_filter(class: &str, odd: bool) -> String {
-    let first = if odd {
-        format!("[^{class}]*[{class}]")
-    } else {
-        String::new()
-    };
-    format!("name~=\"^{first}([^{class}]*[{class}][^{class}]*[{class}])*[^{class}]*$\"")
-}
-
-/// Half of the letters and digits each, chosen without a pattern.
-static CLASSES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let characters = || ('0'..='9').chain('A'..='Z').chain('a'..='z');
-    let is_in = |c: char, class: usize| {
-        let mixed = (u64::from(c) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed ^ (mixed >> 29)) >> (20 + class) & 1 == 1
-    };
-    (0..MAX_BITS)
-        .map(|class| {
-            characters()
-                .filter(|c| is_in(*c, class))
-                .fold(String::new(), |mut set, c| {
-                    let _ = write!(set, "{c}");
-                    set
-                })
-        })
-        .collect()
-});
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        Algorithm, Descriptor, Dialect, Digest, Filter, Image, Labels, Size, Timestamp,
-    };
-
-    /// The sizes of the parts of some names, each halved until it has at most so many.
-    fn parts(names: &[String], most: usize) -> Vec<usize> {
-        let mut sizes = Vec::new();
-        let mut parts = vec![Part::default()];
-        while let Some(part) = parts.pop() {
-            let classes = part.bits.iter().zip(CLASSES.iter());
-            let classes: Vec<(bool, &String)> = classes.map(|(bit, class)| (*bit, class)).collect();
-            let is_in = |name: &&String| {
-                classes.iter().all(|(odd, class)| {
-                    name.chars().filter(|c| class.contains(*c)).count() % 2 == usize::from(*odd)
-                })
-            };
-            match names.iter().filter(is_in).count() {
-                few if few <= most => sizes.push(few),
-                many => match part.split() {
-                    Some(halves) => parts.extend(halves),
-                    None => panic!("{many} names are not told apart"),
-                },
-            }
-        }
-        sizes
-    }
-
-    #[test]
-    fn names_that_differ_by_a_number_fall_into_parts() {
-        let names: Vec<String> = (0..20_000)
-            .map(|number| format!("registry.k8s.io/app-{number:06}:v1"))
-            .collect();
-        let sizes = parts(&names, 1000);
-        assert_eq!(sizes.iter().sum::<usize>(), names.len());
-        assert!(sizes.len() < 200, "{}", sizes.len());
-    }
-
-    #[test]
-    fn each_name_is_in_one_half_and_in_that_of_its_bit() {
-        for name in [
-            "a",
-            "docker.io/library/alpine:3.18",
-            "\u{e4}\n/",
-            "0123456789",
-        ] {
-            let digest = Digest::of(Algorithm::Sha256, b"");
-            let size = Size::try_from(1u64).unwrap();
-            let image = Image {
-                name: name.parse().unwrap(),
-                target: Descriptor::new("a/b".parse().unwrap(), digest, size),
-                labels: Labels::default(),
-                created_at: Timestamp::UNIX_EPOCH,
-                updated_at: Timestamp::UNIX_EPOCH,
-            };
-            for class in CLASSES.iter() {
-                let is_odd = name.chars().filter(|c| class.contains(*c)).count() % 2 == 1;
-                for odd in [false, true] {
-                    let filter = split_filter(class, odd);
-                    let filter = Filter::parse::<Image>(&[filter], Dialect::Containerd).unwrap();
-                    assert_eq!(filter.matches(&image), odd == is_odd, "{name:?} {class}");
-                }
-            }
-        }
-    }
-}
+mod tests;

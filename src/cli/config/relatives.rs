@@ -1,0 +1,239 @@
+//! `imagestore config parent`, `children` and `ancestors`: what was built from what, as somebody said.
+
+use serde::Serialize;
+
+use super::{PAGE_SIZE, reference};
+use crate::cli::connect::Common;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::{self, Output, Stdout, Values};
+use crate::cli::retry::RequestId;
+use crate::proto::v1::{
+    ConfigAncestorsRequest, ConfigChildrenRequest, GetConfigParentRequest, SetConfigParentRequest,
+};
+
+/// Print the parent of a config, or say what it was built from
+///
+/// The exit code is 4 where no parent is known.
+#[derive(Debug, clap::Args)]
+pub struct Parent {
+    /// The config: an id, how one begins, or the name of an image
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// It was built from this one
+    #[arg(long, value_name = "REF")]
+    set: Option<String>,
+    /// Forget what it was built from
+    #[arg(long, conflicts_with = "set")]
+    forget: bool,
+    /// Only if it has this etag
+    #[arg(long, value_name = "ETAG")]
+    if_etag: Option<String>,
+    /// Say what would change, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    request_id: RequestId,
+}
+
+/// List the configs that have this one as their parent, by id
+#[derive(Debug, clap::Args)]
+pub struct Children {
+    /// The config: an id, how one begins, or the name of an image
+    #[arg(value_name = "REF")]
+    reference: String,
+}
+
+/// List the parent of a config, the parent's parent and so on
+#[derive(Debug, clap::Args)]
+pub struct Ancestors {
+    /// The config: an id, how one begins, or the name of an image
+    #[arg(value_name = "REF")]
+    reference: String,
+}
+
+/// The parent of a config.
+#[derive(Serialize)]
+struct ParentRecord {
+    id: String,
+    parent: String,
+    revision: u64,
+}
+
+/// What became of a parent.
+#[derive(Serialize)]
+struct Outcome {
+    changed: bool,
+    id: String,
+    parent: String,
+    previous: String,
+    revision: u64,
+}
+
+/// Ids as they come, in the form that was asked for.
+enum Ids {
+    Lines(Stdout),
+    Values(Values),
+}
+
+impl Parent {
+    pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        match self.set.is_some() || self.forget {
+            true => self.change(common).await,
+            false => self.print(common).await,
+        }
+    }
+
+    async fn print(self, common: &Common) -> Result<(), Failure> {
+        if self.dry_run || self.if_etag.is_some() || self.request_id.is_given() {
+            return Err(Failure::usage("nothing is to be changed")
+                .next("Give --set or --forget, or none of the other options"));
+        }
+        let namespace = common.one_namespace()?.to_owned();
+        let mut client = common.configs().await?;
+        let id = reference::id(&mut client, &namespace, &self.reference).await?;
+        let request = GetConfigParentRequest {
+            namespace,
+            id: id.clone(),
+        };
+        let answer = client.get_parent(request).await?.into_inner();
+        if answer.parent.is_empty() {
+            let failure = Failure::new(format!("no parent of {id} is known"));
+            return Err(failure
+                .exiting(Exit::NotFound)
+                .next("See what its layers were built on with 'imagestore lineage'"));
+        }
+        match common.output() {
+            Output::Table => output::text(&format!("{}\n", answer.parent)),
+            Output::Json | Output::Ndjson => output::object(
+                common.output(),
+                &ParentRecord {
+                    id,
+                    parent: answer.parent,
+                    revision: answer.revision,
+                },
+            ),
+        }
+    }
+
+    async fn change(self, common: &Common) -> Result<(), Failure> {
+        let namespace = common.one_namespace()?.to_owned();
+        let mut client = common.configs().await?;
+        let id = reference::id(&mut client, &namespace, &self.reference).await?;
+        let parent = match self.set {
+            Some(parent) => reference::id(&mut client, &namespace, &parent).await?,
+            None => String::new(),
+        };
+        let request = SetConfigParentRequest {
+            namespace,
+            id: id.clone(),
+            parent: parent.clone(),
+            validate_only: self.dry_run,
+            request_id: self.request_id.text(),
+            if_etag: self.if_etag.unwrap_or_default(),
+        };
+        let answer = client.set_parent(request).await?.into_inner();
+        let outcome = Outcome {
+            changed: answer.changed,
+            id,
+            parent,
+            previous: answer.previous,
+            revision: answer.revision,
+        };
+        match common.output() {
+            Output::Table => output::text(&outcome.line(self.dry_run)),
+            Output::Json | Output::Ndjson => output::object(common.output(), &outcome),
+        }
+    }
+}
+
+impl Outcome {
+    fn line(&self, dry_run: bool) -> String {
+        let known = |parent: &'_ str| match parent {
+            "" => "unknown".to_owned(),
+            known => known.to_owned(),
+        };
+        let (parent, previous) = (known(&self.parent), known(&self.previous));
+        let verb = match (self.changed, dry_run) {
+            (false, _) => return format!("{}: the parent is {parent} already\n", self.id),
+            (true, false) => "is",
+            (true, true) => "would be",
+        };
+        format!(
+            "{}: the parent {verb} {parent}; it was {previous}\n",
+            self.id
+        )
+    }
+}
+
+impl Children {
+    pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        let namespace = common.one_namespace()?.to_owned();
+        let mut client = common.configs().await?;
+        let mut request = ConfigChildrenRequest {
+            id: reference::id(&mut client, &namespace, &self.reference).await?,
+            namespace,
+            page_size: PAGE_SIZE,
+            page_token: String::new(),
+        };
+        let mut ids = Ids::new(common.output());
+        loop {
+            let page = client.children(request.clone()).await?.into_inner();
+            ids.push(&page.ids)?;
+            if page.next_page_token.is_empty() {
+                return ids.end();
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+impl Ancestors {
+    pub async fn run(self, common: &Common) -> Result<(), Failure> {
+        let namespace = common.one_namespace()?.to_owned();
+        let mut client = common.configs().await?;
+        let mut request = ConfigAncestorsRequest {
+            id: reference::id(&mut client, &namespace, &self.reference).await?,
+            namespace,
+            page_size: PAGE_SIZE,
+            page_token: String::new(),
+        };
+        let mut ids = Ids::new(common.output());
+        loop {
+            let page = client.ancestors(request.clone()).await?.into_inner();
+            ids.push(&page.ids)?;
+            if page.next_page_token.is_empty() {
+                return ids.end();
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+impl Ids {
+    fn new(output: Output) -> Self {
+        match output {
+            Output::Table => Self::Lines(Stdout::open()),
+            Output::Json | Output::Ndjson => Self::Values(Values::new(output)),
+        }
+    }
+
+    fn push(&mut self, ids: &[String]) -> Result<(), Failure> {
+        for id in ids {
+            match self {
+                Self::Lines(stdout) => stdout.line(id)?,
+                Self::Values(values) => values.push(id)?,
+            }
+        }
+        match self {
+            Self::Lines(stdout) => stdout.flush(),
+            Self::Values(values) => values.flush(),
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Lines(mut stdout) => stdout.flush(),
+            Self::Values(values) => values.end(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! An image as it is stored, and its fields as they stand in the record: for who writes them down elsewhere
+//! and has no other use for them.
+
+use bytes::Bytes;
+use prost::encoding::decode_varint;
+
+use super::{schema, wire};
+use crate::domain::{Digest, Image};
+use crate::error::Error;
+
+/// A row of an image, which has not been read.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredImage {
+    pub(super) name: Bytes,
+    pub(super) record: Bytes,
+}
+
+/// The fields of a record.
+pub(crate) struct Parts<'a> {
+    pub name: &'a str,
+    pub media_type: &'a str,
+    pub digest: Digest,
+    pub size: u64,
+    pub annotations: Entries<'a>,
+    pub labels: Entries<'a>,
+    /// Encoded as the fields of a `google.protobuf.Timestamp`.
+    pub created_at: &'a [u8],
+    pub updated_at: &'a [u8],
+}
+
+/// The entries of a map, encoded, each with its head.
+#[derive(Clone, Copy)]
+pub(crate) struct Entries<'a>(&'a [u8]);
+
+// === impl StoredImage ===
+
+impl StoredImage {
+    #[cfg(test)]
+    pub fn of(image: &Image) -> Self {
+        Self {
+            name: schema::image_row(&image.name),
+            record: wire::encode_image(image, 7).unwrap(),
+        }
+    }
+
+    /// The same with another record, which may be none.
+    #[cfg(test)]
+    pub fn with(&self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut record = self.record.to_vec();
+        change(&mut record);
+        Self {
+            name: self.name.clone(),
+            record: record.into(),
+        }
+    }
+
+    /// The bytes of the name, by which images are ordered.
+    pub fn into_name(self) -> Bytes {
+        self.name
+    }
+
+    /// [`Error::Corrupt`] where it cannot be read.
+    pub fn read(&self) -> Result<Image, Error> {
+        let name = schema::parse_name(&self.name)?;
+        Ok(wire::decode_image(name, self.record.clone())?.image)
+    }
+
+    /// The fields, if they stand as this release writes them; [`Self::read`] says what is wrong with others.
+    pub fn parts(&self) -> Option<Parts<'_>> {
+        // The tags of `imagestore.storage.v1`, in the order of the numbers.
+        let mut record = Fields(&self.record);
+        let mut v1 = record.message(1)?;
+        let mut target = v1.message(1)?;
+        let media_type = target.text(1)?;
+        let (digest, []) = schema::split_digest(target.bytes(2)?)? else {
+            return None;
+        };
+        let size = target.number(3)?;
+        let annotations = target.entries(4)?;
+        target.skip_texts()?;
+        let labels = v1.entries(2)?;
+        let created_at = v1.instant(3)?;
+        let updated_at = v1.instant(4)?;
+        if v1.has(5, NUMBER) {
+            v1.number(5)?;
+        }
+        let is_read = record.0.is_empty() && v1.0.is_empty();
+        is_read.then_some(Parts {
+            name: str::from_utf8(&self.name).ok()?,
+            media_type,
+            digest,
+            size,
+            annotations,
+            labels,
+            created_at,
+            updated_at,
+        })
+    }
+}
+
+// === impl Entries ===
+
+impl<'a> Entries<'a> {
+    /// What they take as the entries of another field, of a number below 16 too.
+    pub fn bytes(self) -> usize {
+        self.0.len()
+    }
+
+    /// The encoded pairs: keys are their fields 1, and values 2.
+    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        let mut fields = Fields(self.0);
+        std::iter::from_fn(move || {
+            let tag = u32::from(*fields.0.first()?);
+            fields.bytes(tag >> 3)
+        })
+    }
+}
+
+// === reading ===
+
+/// How the value of a field is encoded.
+const NUMBER: u8 = 0;
+const BYTES: u8 = 2;
+
+/// What is left of a message to read. `None` from a method: it is not so.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Whether the next field is this one, of a number below 16.
+    fn has(&self, field: u32, kind: u8) -> bool {
+        self.0.first().copied().map(u32::from) == Some(field << 3 | u32::from(kind))
+    }
+
+    fn number(&mut self, field: u32) -> Option<u64> {
+        if !self.has(field, NUMBER) {
+            return None;
+        }
+        self.0 = &self.0[1..];
+        decode_varint(&mut self.0).ok()
+    }
+
+    fn bytes(&mut self, field: u32) -> Option<&'a [u8]> {
+        if !self.has(field, BYTES) {
+            return None;
+        }
+        self.0 = &self.0[1..];
+        let bytes = usize::try_from(decode_varint(&mut self.0).ok()?).ok()?;
+        let (value, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(value)
+    }
+
+    fn message(&mut self, field: u32) -> Option<Self> {
+        self.bytes(field).map(Self)
+    }
+
+    fn text(&mut self, field: u32) -> Option<&'a str> {
+        str::from_utf8(self.bytes(field)?).ok()
+    }
+
+    /// A text, or the empty one, which is left out.
+    fn some_text(&mut self, field: u32) -> Option<&'a str> {
+        match self.has(field, BYTES) {
+            true => self.text(field),
+            false => Some(""),
+        }
+    }
+
+    fn entries(&mut self, field: u32) -> Option<Entries<'a>> {
+        let all = self.0;
+        while self.has(field, BYTES) {
+            let mut pair = self.message(field)?;
+            pair.some_text(1)?;
+            pair.some_text(2)?;
+            if !pair.0.is_empty() {
+                return None;
+            }
+        }
+        Some(Entries(&all[..all.len() - self.0.len()]))
+    }
+
+    fn instant(&mut self, field: u32) -> Option<&'a [u8]> {
+        let encoded = self.bytes(field)?;
+        let mut parts = Fields(encoded);
+        for part in [1, 2] {
+            if parts.has(part, NUMBER) {
+                parts.number(part)?;
+            }
+        }
+        parts.0.is_empty().then_some(encoded)
+    }
+
+    /// What follows, all of it texts and the like.
+    fn skip_texts(mut self) -> Option<()> {
+        while let Some(tag) = self.0.first() {
+            self.bytes(u32::from(*tag) >> 3)?;
+        }
+        Some(())
+    }
+}
