@@ -63,6 +63,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// A message of a stream has about 1 MiB of records; one record has at most 256 KiB.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// Asks for the largest page that the service gives.
+pub const PAGE_SIZE: i32 = 1000;
+
 /// All namespaces, where that is meaningful.
 pub const ALL_NAMESPACES: &str = "-";
 
@@ -114,6 +117,12 @@ impl Common {
             )
             .next("Say which with -n")),
         }
+    }
+
+    /// The one namespace that the command line itself names.
+    pub fn given_namespace(&self) -> Option<&str> {
+        let is_given = self.namespace_given && !self.all_namespaces();
+        is_given.then_some(self.namespace.as_str())
     }
 
     /// Connects to the address that was given, or else to the first default one that answers.

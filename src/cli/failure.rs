@@ -165,7 +165,8 @@ fn kind(status: &Status) -> Option<String> {
     details.metadata.remove("kind")
 }
 
-fn is_ambiguous(status: &Status) -> bool {
+/// Whether a text stood for several configs.
+pub fn is_ambiguous(status: &Status) -> bool {
     let details = status.get_details_error_info();
     details.is_some_and(|details| details.reason == "AMBIGUOUS")
 }

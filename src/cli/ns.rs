@@ -8,7 +8,7 @@ use serde::Serialize;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::connect::Common;
+use super::connect::{Common, PAGE_SIZE};
 use super::failure::Failure;
 use super::get::moment;
 use super::human::ago;
@@ -124,9 +124,6 @@ struct Outcome {
     revision: u64,
     namespace: NamespaceRecord,
 }
-
-/// Asks for the largest page that the service gives.
-const PAGE_SIZE: i32 = 1000;
 
 impl Ns {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {

@@ -41,6 +41,12 @@ enum Shape {
     Array { empty: bool },
 }
 
+/// Results as they come: lines for people, values for programs.
+pub enum Told {
+    Lines(Stdout),
+    Values(Values),
+}
+
 /// Writes one JSON object.
 pub fn object(output: Output, value: &impl Serialize) -> Result<(), Failure> {
     let text = match output {
@@ -126,5 +132,38 @@ impl Values {
             Shape::Array { empty: false } => self.stdout.line("\n]")?,
         }
         self.stdout.flush()
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    pub fn new(output: Output) -> Self {
+        match output {
+            Output::Table => Self::Lines(Stdout::open()),
+            Output::Json | Output::Ndjson => Self::Values(Values::new(output)),
+        }
+    }
+
+    pub fn push(&mut self, line: &str, value: &impl Serialize) -> Result<(), Failure> {
+        match self {
+            Self::Lines(stdout) => stdout.line(line),
+            Self::Values(values) => values.push(value),
+        }
+    }
+
+    /// Shows what was pushed so far.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Lines(stdout) => stdout.flush(),
+            Self::Values(values) => values.flush(),
+        }
+    }
+
+    pub fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Lines(mut stdout) => stdout.flush(),
+            Self::Values(values) => values.end(),
+        }
     }
 }

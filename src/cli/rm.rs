@@ -2,11 +2,11 @@
 
 use super::connect::Common;
 use super::failure::{Exit, Failure, concerns_one_item};
-use super::output::{Output, Stdout, Values};
+use super::output::Told;
 use super::record::ImageRecord;
 use super::retry::RequestId;
 use super::table::printable;
-use crate::proto::v1::{DeleteImageRequest, Image};
+use crate::proto::v1::DeleteImageRequest;
 
 /// Remove images
 ///
@@ -29,12 +29,6 @@ pub struct Rm {
     request_id: RequestId,
 }
 
-/// Tells what was removed, as it happens, or would be.
-enum Removed {
-    Names { stdout: Stdout, verb: &'static str },
-    Values(Values),
-}
-
 impl Rm {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let is_about_one =
@@ -46,13 +40,8 @@ impl Rm {
             .next("Give one NAME with them"));
         }
         let namespace = common.one_namespace()?;
-        let mut removed = match common.output() {
-            Output::Table => Removed::Names {
-                stdout: Stdout::open(),
-                verb: verb(self.dry_run),
-            },
-            Output::Json | Output::Ndjson => Removed::Values(Values::new(common.output())),
-        };
+        let verb = verb(self.dry_run);
+        let mut removed = Told::new(common.output());
         let mut client = common.images().await?;
         let mut missed: Option<Exit> = None;
         for name in self.names {
@@ -65,7 +54,12 @@ impl Rm {
                 request_id: self.request_id.text(),
             };
             match client.delete(request).await {
-                Ok(answer) => removed.push(answer.into_inner().image.unwrap_or_default())?,
+                Ok(answer) => {
+                    let image = answer.into_inner().image.unwrap_or_default();
+                    let line = format!("{} {verb}", printable(&image.name));
+                    removed.push(&line, &ImageRecord::from(image))?;
+                    removed.flush()?;
+                }
                 Err(status) => {
                     let goes_on = concerns_one_item(status.code());
                     let failure = Failure::from(status);
@@ -96,27 +90,5 @@ pub fn worse(so_far: Option<Exit>, exit: Exit) -> Exit {
     match so_far {
         None | Some(Exit::NotFound) => exit,
         Some(other) => other,
-    }
-}
-
-impl Removed {
-    fn push(&mut self, image: Image) -> Result<(), Failure> {
-        match self {
-            Self::Names { stdout, verb } => {
-                stdout.line(&format!("{} {verb}", printable(&image.name)))?;
-                stdout.flush()
-            }
-            Self::Values(values) => {
-                values.push(&ImageRecord::from(image))?;
-                values.flush()
-            }
-        }
-    }
-
-    fn end(self) -> Result<(), Failure> {
-        match self {
-            Self::Names { mut stdout, .. } => stdout.flush(),
-            Self::Values(values) => values.end(),
-        }
     }
 }

@@ -26,6 +26,7 @@ struct StatusRecord {
     oldest_revision: u64,
     namespaces: i64,
     images: i64,
+    configs: i64,
     records: i64,
     tables: i64,
     size_bytes: i64,
@@ -72,6 +73,7 @@ fn block(status: &StatusRecord, now: Timestamp) -> Block {
     block.push("Writes", writes);
     block.push("Namespaces", status.namespaces.to_string());
     block.push("Images", status.images.to_string());
+    block.push("Configs", status.configs.to_string());
     block.push("Records", status.records.to_string());
     block.push("Tables", status.tables.to_string());
     block.push("Revision", status.revision.to_string());
@@ -102,6 +104,7 @@ impl From<StatusResponse> for StatusRecord {
             oldest_revision: answer.oldest_revision,
             namespaces: answer.namespaces,
             images: answer.images,
+            configs: answer.configs,
             records: answer.records,
             tables: answer.tables,
             size_bytes: answer.size_bytes,

@@ -22,7 +22,7 @@ pub use change::{
 };
 pub use config::{
     ChainId, ConfigId, ContainerConfig, DiffId, Fingerprint, Healthcheck, HistoryEntry, IdPrefix,
-    ImageConfig, NotBuiltOn, Otherwise, Reference, Step, chain_ids, continues_history, next_step,
+    ImageConfig, NotBuiltOn, Otherwise, Reference, Step, chain_ids, next_step,
 };
 pub use descriptor::{Annotations, Descriptor, MediaType, Platform, Size};
 pub use digest::{Algorithm, Digest, DigestPrefix};

@@ -274,6 +274,12 @@ impl fmt::Display for Table {
 // === impl Scanned ===
 
 impl Scanned {
+    /// What of the rows that were asked for comes after these; `None` at the end.
+    pub(crate) fn rest(&self, of: Rows) -> Option<Rows> {
+        let (last, _) = self.rows.last().filter(|_| !self.is_end)?;
+        Some(of.after(last.clone()))
+    }
+
     /// Takes from an engine's rows as many as a scan may have.
     pub(crate) fn take<E>(
         mut from: impl Iterator<Item = Result<(Bytes, Versioned), E>>,

@@ -8,8 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::containerd::{Fault, Kind};
-use crate::domain::ConfigId;
-use crate::domain::{FilterError, Invalid};
+use crate::domain::{ConfigId, FilterError, Invalid};
 use crate::error::{Error, Subject};
 
 /// The `domain` of every ErrorInfo.
@@ -64,9 +63,7 @@ impl Refusal {
             Self::DeadlineExceeded { .. } => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
         }
     }
-}
 
-impl Refusal {
     /// What the caller is told.
     pub fn status(&self, face: Face) -> Status {
         match face {

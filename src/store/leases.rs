@@ -226,7 +226,7 @@ impl Leases<'_> {
     ) -> Result<At<Vec<Stored<Lease>>>, Error> {
         let snapshot = self.store.snapshot().await?;
         let (mut found, mut size) = (Vec::new(), 0);
-        let mut rest = Rows::all(schema::leases(namespace));
+        let mut rest = Some(Rows::all(schema::leases(namespace)));
         let view = self.store.view(&*snapshot);
         while let Some(rows) = next(&view, &mut rest, STEP).await? {
             for (row, value) in rows {
@@ -379,7 +379,7 @@ impl Leases<'_> {
         let now = self.store.now();
         let snapshot = self.store.snapshot().await?;
         let mut expired = Vec::new();
-        let mut rest = Rows::all(schema::expiring(namespace));
+        let mut rest = Some(Rows::all(schema::expiring(namespace)));
         let view = self.store.view(&*snapshot);
         while let Some(rows) = next(&view, &mut rest, SWEPT).await? {
             for (row, _) in rows {
@@ -410,18 +410,18 @@ fn is_past(at: Timestamp, now: Timestamp) -> bool {
     at < now
 }
 
-/// Some rows of the rest, which has fewer then; `None` when there are none.
+/// Some rows of the rest, which has fewer then; `None` when nothing is left.
 async fn next(
     view: &View<'_>,
-    rest: &mut Rows,
+    rest: &mut Option<Rows>,
     limit: usize,
 ) -> Result<Option<Vec<(Bytes, Versioned)>>, Error> {
-    let rows = view.scan(rest, limit).await?.rows;
-    let Some((last, _)) = rows.last() else {
+    let Some(rows) = rest.take() else {
         return Ok(None);
     };
-    *rest = rest.clone().after(last.clone());
-    Ok(Some(rows))
+    let found = view.scan(&rows, limit).await?;
+    *rest = found.rest(rows);
+    Ok(Some(found.rows))
 }
 
 // === impl Place ===
@@ -484,7 +484,7 @@ impl Place<'_> {
     /// The rows of all that the lease holds.
     async fn held(&self, view: &View<'_>) -> Result<BTreeSet<Bytes>, Error> {
         let part = schema::leased_part(self.id);
-        let mut rest = Rows::starting_with(schema::leased(self.namespace), &part);
+        let mut rest = Some(Rows::starting_with(schema::leased(self.namespace), &part));
         let mut held = BTreeSet::new();
         while let Some(rows) = next(view, &mut rest, STEP).await? {
             held.extend(rows.into_iter().map(|(row, _)| row));

@@ -79,9 +79,7 @@ impl NamespaceWalk {
             return Ok(None);
         };
         let found = self.snapshot.scan(&rest, NAMES_STEP).await?;
-        if let (Some((last, _)), false) = (found.rows.last(), found.is_end) {
-            self.rest = Some(rest.after(last.clone()));
-        }
+        self.rest = found.rest(rest);
         let record =
             |(row, value): (Bytes, Versioned)| stored(&schema::parse_namespace(&row)?, value);
         found

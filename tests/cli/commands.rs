@@ -255,6 +255,7 @@ fn status_tells_how_the_store_fares() {
         (&status["images"], &status["namespaces"]),
         (&json!(1), &json!(1))
     );
+    assert_eq!(status["configs"], json!(0));
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status.get("degraded"), None);
 }

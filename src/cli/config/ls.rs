@@ -1,8 +1,7 @@
 //! `imagestore config ls` and `config heads`: list configs.
 
-use super::PAGE_SIZE;
 use super::record::ConfigRecord;
-use crate::cli::connect::Common;
+use crate::cli::connect::{Common, PAGE_SIZE};
 use crate::cli::failure::Failure;
 use crate::cli::human::{ago, short_digest, size};
 use crate::cli::ls::now;

@@ -38,9 +38,6 @@ enum Command {
     Ancestors(relatives::Ancestors),
 }
 
-/// Asks for the largest page that the service gives.
-pub const PAGE_SIZE: i32 = 1000;
-
 impl Config {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         match self.command {

@@ -5,7 +5,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::cli::failure::{Failure, say};
+use crate::cli::failure::{Failure, is_ambiguous, say};
 use crate::domain::{IdPrefix, Reference};
 use crate::proto::v1::configs_client::ConfigsClient;
 use crate::proto::v1::{ConfigPlatform, GetConfigRequest, GetConfigResponse, ResolveConfigRequest};
@@ -134,10 +134,10 @@ pub fn whole_name(text: &str) -> Option<String> {
 
 /// The ids that a text stands for, where the service found several and told them all.
 pub fn candidates(status: &Status) -> Option<Vec<String>> {
-    let details = status.get_details_error_info()?;
-    if details.reason != "AMBIGUOUS" {
+    if !is_ambiguous(status) {
         return None;
     }
+    let details = status.get_details_error_info()?;
     let are_all = details
         .metadata
         .get("has_more")
@@ -157,7 +157,7 @@ fn readings(text: &str) -> Vec<String> {
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
-        let is_ambiguous = refused.status.code() == Code::FailedPrecondition;
+        let is_ambiguous = is_ambiguous(&refused.status);
         let failure = Self::from(refused.status);
         match is_ambiguous {
             true => failure.next("Say which one is meant with --platform, or give its id"),

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{PAGE_SIZE, reference};
-use crate::cli::connect::Common;
+use super::reference;
+use crate::cli::connect::{Common, PAGE_SIZE};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{self, Output, Stdout, Values};
+use crate::cli::output::{self, Output, Told};
 use crate::cli::retry::RequestId;
 use crate::proto::v1::{
     ConfigAncestorsRequest, ConfigChildrenRequest, GetConfigParentRequest, SetConfigParentRequest,
@@ -67,12 +67,6 @@ struct Outcome {
     parent: String,
     previous: String,
     revision: u64,
-}
-
-/// Ids as they come, in the form that was asked for.
-enum Ids {
-    Lines(Stdout),
-    Values(Values),
 }
 
 impl Parent {
@@ -175,10 +169,10 @@ impl Children {
             page_size: PAGE_SIZE,
             page_token: String::new(),
         };
-        let mut ids = Ids::new(common.output());
+        let mut ids = Told::new(common.output());
         loop {
             let page = client.children(request.clone()).await?.into_inner();
-            ids.push(&page.ids)?;
+            push_all(&mut ids, &page.ids)?;
             if page.next_page_token.is_empty() {
                 return ids.end();
             }
@@ -197,10 +191,10 @@ impl Ancestors {
             page_size: PAGE_SIZE,
             page_token: String::new(),
         };
-        let mut ids = Ids::new(common.output());
+        let mut ids = Told::new(common.output());
         loop {
             let page = client.ancestors(request.clone()).await?.into_inner();
-            ids.push(&page.ids)?;
+            push_all(&mut ids, &page.ids)?;
             if page.next_page_token.is_empty() {
                 return ids.end();
             }
@@ -209,31 +203,10 @@ impl Ancestors {
     }
 }
 
-impl Ids {
-    fn new(output: Output) -> Self {
-        match output {
-            Output::Table => Self::Lines(Stdout::open()),
-            Output::Json | Output::Ndjson => Self::Values(Values::new(output)),
-        }
+/// Tells a page of ids.
+fn push_all(told: &mut Told, ids: &[String]) -> Result<(), Failure> {
+    for id in ids {
+        told.push(id, id)?;
     }
-
-    fn push(&mut self, ids: &[String]) -> Result<(), Failure> {
-        for id in ids {
-            match self {
-                Self::Lines(stdout) => stdout.line(id)?,
-                Self::Values(values) => values.push(id)?,
-            }
-        }
-        match self {
-            Self::Lines(stdout) => stdout.flush(),
-            Self::Values(values) => values.flush(),
-        }
-    }
-
-    fn end(self) -> Result<(), Failure> {
-        match self {
-            Self::Lines(mut stdout) => stdout.flush(),
-            Self::Values(values) => values.end(),
-        }
-    }
+    told.flush()
 }

@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use super::reference;
 use crate::cli::connect::Common;
 use crate::cli::failure::{Failure, concerns_one_item};
-use crate::cli::output::{Output, Stdout, Values};
+use crate::cli::output::Told;
 use crate::cli::retry::RequestId;
 use crate::cli::rm::{verb, worse};
 use crate::cli::table::printable;
@@ -52,12 +52,6 @@ struct LayerRecord {
     diff_id: String,
 }
 
-/// Tells what was removed, as it happens, or would be.
-enum Removed {
-    Lines { stdout: Stdout, verb: &'static str },
-    Values(Values),
-}
-
 impl Rm {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let is_about_one = self.if_etag.is_some() || self.request_id.is_given();
@@ -68,18 +62,16 @@ impl Rm {
             );
         }
         let namespace = common.one_namespace()?;
-        let mut removed = match common.output() {
-            Output::Table => Removed::Lines {
-                stdout: Stdout::open(),
-                verb: verb(self.dry_run),
-            },
-            Output::Json | Output::Ndjson => Removed::Values(Values::new(common.output())),
-        };
+        let verb = verb(self.dry_run);
+        let mut removed = Told::new(common.output());
         let mut client = common.configs().await?;
         let mut missed = None;
         for id in &self.ids {
             match self.remove(&mut client, namespace, id).await {
-                Ok(answer) => removed.push(answer)?,
+                Ok(answer) => {
+                    removed.push(&lines(&answer, verb), &RemovedRecord::from(answer))?;
+                    removed.flush()?;
+                }
                 Err(status) => {
                     let goes_on = concerns_one_item(status.code());
                     let failure = Failure::from(status);
@@ -114,34 +106,18 @@ impl Rm {
     }
 }
 
-impl Removed {
-    fn push(&mut self, answer: DeleteConfigResponse) -> Result<(), Failure> {
-        match self {
-            Self::Lines { stdout, verb } => {
-                stdout.line(&format!("{} {verb}", printable(&answer.id)))?;
-                for layer in &answer.unreferenced {
-                    let layer = printable(&layer.diff_id);
-                    stdout.line(&format!("  {layer} is in no config any more"))?;
-                }
-                if answer.orphans > 0 {
-                    let orphans = answer.orphans;
-                    stdout.line(&format!("  {orphans} configs have no parent any more"))?;
-                }
-                stdout.flush()
-            }
-            Self::Values(values) => {
-                values.push(&RemovedRecord::from(answer))?;
-                values.flush()
-            }
-        }
+/// What a removal did, in words.
+fn lines(answer: &DeleteConfigResponse, verb: &str) -> String {
+    let mut lines = vec![format!("{} {verb}", printable(&answer.id))];
+    for layer in &answer.unreferenced {
+        let layer = printable(&layer.diff_id);
+        lines.push(format!("  {layer} is in no config any more"));
     }
-
-    fn end(self) -> Result<(), Failure> {
-        match self {
-            Self::Lines { mut stdout, .. } => stdout.flush(),
-            Self::Values(values) => values.end(),
-        }
+    if answer.orphans > 0 {
+        let orphans = answer.orphans;
+        lines.push(format!("  {orphans} configs have no parent any more"));
     }
+    lines.join("\n")
 }
 
 impl From<DeleteConfigResponse> for RemovedRecord {

@@ -145,8 +145,8 @@ impl Containerd {
         updated.map(drop)
     }
 
-    /// All images of a namespace. A list that is too large for one message is read in parts; what
-    /// changes between them is the matter of the events.
+    /// All images of a namespace. A list that is too large for one message is read in parts, whichever side
+    /// finds it so; what changes between them is the matter of the events.
     pub async fn images(&self, namespace: &str) -> Result<Vec<RawImage>, Failure> {
         let mut all = Vec::new();
         let mut parts = vec![Part::default()];
@@ -163,7 +163,7 @@ impl Containerd {
                 .await;
             match listed {
                 Ok(listed) => all.extend(listed.all),
-                Err(status) if status.code() == Code::ResourceExhausted => match part.split() {
+                Err(status) if is_too_large(&status) => match part.split() {
                     Some(halves) => parts.extend(halves),
                     None => return Err(self.failure(&reading_images(namespace), &status)),
                 },
@@ -395,6 +395,11 @@ fn namespace(name: &str, labels: BTreeMap<String, String>) -> namespaces::Namesp
         name: name.to_owned(),
         labels,
     }
+}
+
+/// Whether an answer was too large: for containerd to send it, or for us to take it.
+fn is_too_large(status: &Status) -> bool {
+    matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange)
 }
 
 fn reading_images(namespace: &str) -> String {

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::cli::address::Address;
-use crate::cli::connect::Common;
+use crate::cli::connect::{Common, PAGE_SIZE};
 use crate::cli::containerd::{Containerd, RawImage};
 use crate::cli::failure::{Exit, Failure, concerns_one_item, say};
 use crate::cli::output::{self, Output};
@@ -20,12 +21,11 @@ use crate::cli::table::Table;
 use crate::cli::tally::Tally;
 use crate::proto::containerd::services::images::v1 as theirs;
 use crate::proto::containerd::types;
+use crate::proto::v1::images_client::ImagesClient;
 use crate::proto::v1::{Image, ImportedLease, ListImagesRequest, ListNamespacesRequest, Namespace};
 
 /// Images that are put at once: containerd syncs its file for each.
 const IN_FLIGHT: usize = 16;
-/// Asks for the largest page that the service gives.
-const PAGE_SIZE: i32 = 1000;
 
 struct Exporter {
     containerd: Containerd,
@@ -81,10 +81,11 @@ pub async fn run(
         refused: 0,
     };
     let own = Containerd::of_store(common.channel().await?);
+    let mut images = common.images().await?;
     for namespace in namespaces {
         let name = namespace.name.clone();
         exporter.put_namespace(namespace).await?;
-        exporter.put_images(&name, common).await?;
+        exporter.put_images(&name, &mut images).await?;
         let leases = own.leases(&name).await?.into_iter();
         // The store's own texts are text.
         let leases = leases.filter_map(Result::ok).collect();
@@ -164,8 +165,11 @@ impl Exporter {
         updated.map(|()| Outcome::Changed)
     }
 
-    async fn put_images(&mut self, namespace: &str, common: &Common) -> Result<(), Failure> {
-        let mut client = common.images().await?;
+    async fn put_images(
+        &mut self,
+        namespace: &str,
+        client: &mut ImagesClient<Channel>,
+    ) -> Result<(), Failure> {
         // By pages: no snapshot lives as long as containerd may take for all of them.
         let mut request = ListImagesRequest {
             namespace: namespace.to_owned(),

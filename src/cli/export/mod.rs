@@ -6,7 +6,7 @@ mod file;
 use std::path::PathBuf;
 
 use super::address::Address;
-use super::connect::{ALL_NAMESPACES, Common};
+use super::connect::Common;
 use super::failure::Failure;
 use super::select::Conditions;
 
@@ -49,8 +49,7 @@ pub struct Export {
 impl Export {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         if let Some(address) = self.to_containerd {
-            let all = common.namespace == ALL_NAMESPACES;
-            let only = (common.namespace_given && !all).then_some(common.namespace.as_str());
+            let only = common.given_namespace();
             return containerd::run(address, only, self.keep_going, common).await;
         }
         let to_file = ToFile {

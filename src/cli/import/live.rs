@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::account::How;
@@ -30,6 +31,7 @@ use crate::proto::containerd::events::NamespaceDelete;
 use crate::proto::containerd::services::images::v1::ImageDelete;
 use crate::proto::containerd::types::Envelope;
 use crate::proto::v1::DeleteNamespaceRequest;
+use crate::proto::v1::namespaces_client::NamespacesClient;
 
 /// Images that are read again at once.
 const IN_FLIGHT: usize = 16;
@@ -121,6 +123,24 @@ fn progress() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.expect("the template is well formed"))
 }
 
+/// Removes a namespace that is gone there, unless something is in it here.
+async fn remove_namespace(
+    client: &mut NamespacesClient<Channel>,
+    name: String,
+) -> Result<(), Failure> {
+    let request = DeleteNamespaceRequest {
+        name,
+        ..DeleteNamespaceRequest::default()
+    };
+    match client.delete(request).await {
+        Ok(_) => Ok(()),
+        Err(status) => match status.code() {
+            Code::NotFound | Code::FailedPrecondition => Ok(()),
+            _ => Err(status.into()),
+        },
+    }
+}
+
 // === impl Live ===
 
 impl Live<'_> {
@@ -181,11 +201,14 @@ impl Live<'_> {
             }
             self.taker.take(&namespace, goods).await?;
         }
-        for namespace in seen.namespaces {
-            let is_gone = !self.is_other(&namespace) && !self.namespaces.contains(&namespace);
-            if is_gone && !self.dry_run {
-                self.remove_namespace(namespace).await?;
-            }
+        let mut gone = seen.namespaces;
+        gone.retain(|name| !self.is_other(name) && !self.namespaces.contains(name));
+        if gone.is_empty() || self.dry_run {
+            return Ok(());
+        }
+        let mut client = self.common.namespaces().await?;
+        for namespace in gone {
+            remove_namespace(&mut client, namespace).await?;
         }
         Ok(())
     }
@@ -224,21 +247,6 @@ impl Live<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Removes a namespace that is gone there, unless something is in it here.
-    async fn remove_namespace(&mut self, name: String) -> Result<(), Failure> {
-        let request = DeleteNamespaceRequest {
-            name,
-            ..DeleteNamespaceRequest::default()
-        };
-        match self.common.namespaces().await?.delete(request).await {
-            Ok(_) => Ok(()),
-            Err(status) => match status.code() {
-                Code::NotFound | Code::FailedPrecondition => Ok(()),
-                _ => Err(status.into()),
-            },
-        }
     }
 
     /// The namespaces that are to be taken. Of those that there cannot be here each is told once.

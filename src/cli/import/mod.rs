@@ -15,7 +15,7 @@ use clap::ArgGroup;
 use self::account::How;
 use self::oci::Source;
 use super::address::Address;
-use super::connect::{ALL_NAMESPACES, Common};
+use super::connect::Common;
 use super::failure::Failure;
 
 /// Put the images that a file lists, take over what a containerd holds, or take in real images
@@ -82,8 +82,7 @@ const SOURCES: [&str; 5] = [
 
 impl Import {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
-        let all = common.namespace == ALL_NAMESPACES;
-        let only = (common.namespace_given && !all).then_some(common.namespace.as_str());
+        let only = common.given_namespace();
         let how = How {
             keep_going: self.keep_going,
             dry_run: self.dry_run,

@@ -15,6 +15,7 @@ use crate::cli::output::Output;
 use crate::domain::ImageName;
 use crate::proto::v1::store_client::StoreClient;
 use crate::proto::v1::{Image, ImportRequest, ImportResponse, ImportedLabels, ImportedLease};
+use crate::store::ApplyImages;
 
 /// Things of one namespace.
 #[derive(Default)]
@@ -33,8 +34,7 @@ pub struct Taker {
     account: Account,
 }
 
-/// Things that one request has at most, by the service's rules, and their bytes, well below them.
-const MAX_ITEMS: usize = 1000;
+/// Bytes of the things of one request, well below the service's rules.
 const MAX_BYTES: usize = 2 << 20;
 
 impl Taker {
@@ -123,7 +123,8 @@ impl Taker {
     }
 
     async fn make_room(&mut self, group: &mut Group, bytes: usize) -> Result<(), Failure> {
-        if group.items > 0 && (group.items == MAX_ITEMS || group.bytes + bytes > MAX_BYTES) {
+        let is_full = group.items == ApplyImages::MAX_ITEMS || group.bytes + bytes > MAX_BYTES;
+        if group.items > 0 && is_full {
             let full = mem::replace(group, Group::new(&group.request.namespace));
             self.send(full.request).await?;
         }
@@ -163,6 +164,7 @@ impl Taker {
 
     fn settle(&mut self, namespace: &str, answer: &ImportResponse) {
         let taken = self.account.taken.of(namespace);
+        let before = taken.images.all();
         for (sum, more) in [
             (&mut taken.namespace, answer.namespaces),
             (&mut taken.images, answer.images),
@@ -174,10 +176,10 @@ impl Taker {
             sum.unchanged += more.unchanged;
             sum.deleted += more.deleted;
         }
-        let images = taken.images.all();
+        let after = taken.images.all();
         self.account
             .bar
-            .set_position(u64::try_from(images).unwrap_or(0));
+            .inc(u64::try_from(after - before).unwrap_or(0));
     }
 }
 

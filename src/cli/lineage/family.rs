@@ -7,7 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::cli::config::{self, PAGE_SIZE};
+use crate::cli::config;
+use crate::cli::connect::PAGE_SIZE;
 use crate::cli::failure::Failure;
 use crate::proto::v1::configs_client::ConfigsClient;
 use crate::proto::v1::{

@@ -72,9 +72,13 @@ impl Lineage {
         if self.outdated {
             family.members.retain(|member| member.is_outdated);
         }
-        family.nest(&client, namespace).await?;
+        let is_graph = common.form == Form::Dot;
+        // A list shows nothing of what stands on what.
+        if is_graph || !self.outdated {
+            family.nest(&client, namespace).await?;
+        }
         match common.output() {
-            Output::Table if common.form == Form::Dot => output::text(&dot::graph(&family)),
+            Output::Table if is_graph => output::text(&dot::graph(&family)),
             Output::Table if self.outdated => {
                 output::text(&outdated(&family, self.no_trunc).to_string())
             }

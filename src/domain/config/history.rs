@@ -1,7 +1,5 @@
 //! What history tells: whether an image was built on another one, and by which step it went on.
 
-use std::fmt;
-
 use super::json::Fields;
 use super::{ContainerConfig, DiffId, ImageConfig};
 use crate::domain::{Invalid, Timestamp};
@@ -63,12 +61,6 @@ pub fn next_step<'a>(
     })
 }
 
-/// Whether the history of `lower` is the beginning of that of `upper`, and not all of it: for two images with the
-/// same layers, whether the upper one was built on the lower one.
-pub fn continues_history(upper: &ImageConfig, lower: &ImageConfig) -> bool {
-    upper.history().len() > lower.history().len() && upper.history().starts_with(lower.history())
-}
-
 // === impl HistoryEntry ===
 
 impl HistoryEntry {
@@ -111,18 +103,3 @@ impl<'a> Step<'a> {
             && (words.is_empty() || *words == container_config.cmd)
     }
 }
-
-// === impl NotBuiltOn ===
-
-impl fmt::Display for NotBuiltOn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OtherParent => "the image does not go on from the parent",
-            Self::UnclearHistory => {
-                "the history of the image or of the parent does not say which layers its steps made"
-            }
-        })
-    }
-}
-
-impl std::error::Error for NotBuiltOn {}

@@ -11,7 +11,7 @@ mod restore;
 mod tests;
 
 pub use container::{ContainerConfig, Fingerprint, Healthcheck};
-pub use history::{HistoryEntry, NotBuiltOn, Step, continues_history, next_step};
+pub use history::{HistoryEntry, NotBuiltOn, Step, next_step};
 pub use id::{ConfigId, IdPrefix, Otherwise, Reference};
 pub use layers::{ChainId, DiffId};
 

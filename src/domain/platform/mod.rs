@@ -7,7 +7,6 @@ mod variant;
 use std::cmp::Reverse;
 use std::fmt;
 
-use super::Platform;
 use super::natural::Natural;
 
 /// A platform as a config or a request says it. Any part may be empty.
@@ -151,18 +150,6 @@ impl RunPlatform {
             let mine = here.find(|mine| *mine >= feature)?;
             (mine == feature).then_some(n + 1)
         })
-    }
-}
-
-impl From<&Platform> for RunPlatform {
-    fn from(platform: &Platform) -> Self {
-        Self {
-            os: platform.os().to_owned(),
-            architecture: platform.architecture().to_owned(),
-            variant: platform.variant().to_owned(),
-            os_version: platform.os_version().to_owned(),
-            os_features: platform.os_features().to_vec(),
-        }
     }
 }
 

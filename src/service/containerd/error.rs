@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::domain::FilterError;
 use crate::error::{Error, Subject};
 
 /// containerd's kinds of errors (`errdefs`).
@@ -144,6 +145,16 @@ impl From<Error> for Fault {
             | Error::Open(_) => Self::bare(Kind::Unavailable, error.to_string()),
         }
     }
+}
+
+/// What is wrong with the filters of a list: containerd says the kind twice.
+pub fn bad_filter(error: &FilterError) -> Fault {
+    Fault::new(Kind::InvalidArgument, format!("{error}: invalid argument"))
+}
+
+/// There is no such thing of a kind, such as `image`.
+pub fn not_found(kind: &str, name: &str) -> Fault {
+    Fault::new(Kind::NotFound, format!("{kind} {}", quoted(name)))
 }
 
 /// A text in quotes, as Go's `%q` writes it.

@@ -8,7 +8,7 @@ use tonic::{Extensions, Request, Response, Status};
 use tracing::Span;
 
 use super::answers::{Answers, sharing};
-use super::error::{Fault, Kind, quoted};
+use super::error::{Fault, Kind, bad_filter, not_found, quoted};
 use super::listing::Listing;
 use super::{namespace, wire};
 use crate::domain::{Dating, Dialect, Digest, ImageChange, ImageName, Namespace};
@@ -60,13 +60,9 @@ fn named(image: Option<pb::Image>) -> Result<pb::Image, Fault> {
         .ok_or_else(|| Fault::bare(Kind::InvalidArgument, "Image.Name required"))
 }
 
-pub(super) fn not_found(name: &str) -> Fault {
-    Fault::new(Kind::NotFound, format!("image {}", quoted(name)))
-}
-
 /// The name of an image that must be there. There is none of a name that none can have.
 pub(super) fn existing(name: &str) -> Result<ImageName, Fault> {
-    let name: ImageName = name.parse().map_err(|_| not_found(name))?;
+    let name: ImageName = name.parse().map_err(|_| not_found("image", name))?;
     Span::current().record("name", name.as_str());
     Ok(name)
 }
@@ -120,10 +116,7 @@ fn update(
 fn query(metadata: &MetadataMap, filters: Vec<String>) -> Result<ImageQuery, Fault> {
     ImageQuery::all(Scope::One(namespace(metadata)?))
         .filtered(filters, Dialect::Containerd)
-        .map_err(|error| {
-            // It says so twice.
-            Fault::new(Kind::InvalidArgument, format!("{error}: invalid argument"))
-        })
+        .map_err(|error| bad_filter(&error))
 }
 
 #[tonic::async_trait]

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use tonic::{Request, Response, Status};
 
-use super::error::{Fault, Kind};
+use super::error::bad_filter;
 use crate::domain::{Dialect, Filter, Subject, Value};
 use crate::proto::containerd::services::introspection::v1 as pb;
 use crate::service::Process;
@@ -73,10 +73,8 @@ impl pb::introspection_server::Introspection for Service {
         request: Request<pb::PluginsRequest>,
     ) -> Result<Response<pb::PluginsResponse>, Status> {
         let filters = &request.get_ref().filters;
-        let filter = Filter::parse::<Plugin>(filters, Dialect::Containerd).map_err(|error| {
-            // containerd says the kind twice.
-            Fault::new(Kind::InvalidArgument, format!("{error}: invalid argument"))
-        })?;
+        let filter = Filter::parse::<Plugin>(filters, Dialect::Containerd)
+            .map_err(|error| bad_filter(&error))?;
         let wanted = PLUGINS.iter().filter(|plugin| filter.matches(*plugin));
         Ok(Response::new(pb::PluginsResponse {
             plugins: wanted.map(Plugin::message).collect(),

@@ -8,9 +8,9 @@ use tonic::{Request, Response, Status};
 
 use super::answers::{Answers, SMALL_BYTES, sharing};
 use super::digest::digest;
-use super::error::{Fault, Kind, quoted};
-use super::{fits, namespace, too_large};
-use crate::domain::{Dialect, Filter, Invalid, Lease, LeaseId, Namespace, Resource};
+use super::error::{Fault, Kind, bad_filter, not_found, quoted};
+use super::{fits, namespace, too_large, wire};
+use crate::domain::{Dialect, Filter, Lease, LeaseId, Namespace, Resource};
 use crate::error::Error;
 use crate::proto::containerd::services::leases::v1 as pb;
 use crate::service::time_message;
@@ -34,10 +34,7 @@ impl Service {
     fn place(&self, metadata: &MetadataMap, id: &str) -> Result<(Namespace, LeaseId), Fault> {
         let namespace = namespace(metadata)?;
         // There is no lease of an id that none can have.
-        let id = id.parse().map_err(|_| {
-            let what = format!("lease {}", quoted(id));
-            Fault::new(Kind::NotFound, what)
-        })?;
+        let id = id.parse().map_err(|_| not_found("lease", id))?;
         Ok((namespace, id))
     }
 
@@ -60,13 +57,13 @@ impl pb::leases_server::Leases for Service {
         request: Request<pb::CreateRequest>,
     ) -> Result<Response<pb::CreateResponse>, Status> {
         let namespace = namespace(request.metadata())?;
-        let pb::CreateRequest { id, mut labels } = request.into_inner();
+        let pb::CreateRequest { id, labels } = request.into_inner();
         let leases = self.store.leases();
         let id = match id.as_str() {
             "" => leases.new_id(),
-            id => id.parse().map_err(refused)?,
+            id => id.parse().map_err(wire::refused)?,
         };
-        labels.retain(|_, value| !value.is_empty());
+        let labels = wire::with_values(labels);
         if let Some(value) = labels.get("") {
             // That the lease is there is said first.
             let fault = match leases.get(&namespace, &id).await {
@@ -108,10 +105,8 @@ impl pb::leases_server::Leases for Service {
     ) -> Result<Response<pb::ListResponse>, Status> {
         let namespace = namespace(request.metadata())?;
         let filters = &request.get_ref().filters;
-        let filter = Filter::parse::<Lease>(filters, Dialect::Containerd).map_err(|error| {
-            let said_twice = format!("{error}: invalid argument");
-            Fault::new(Kind::InvalidArgument, said_twice)
-        })?;
+        let filter = Filter::parse::<Lease>(filters, Dialect::Containerd)
+            .map_err(|error| bad_filter(&error))?;
         let mut share = None;
         loop {
             let found = self.store.leases().list(&namespace, &filter).await;
@@ -197,7 +192,7 @@ fn parse(resource: Option<&pb::Resource>) -> Result<Resource, Unfit> {
     let never = |kind, text| Unfit::Never(Fault::new(kind, text));
     let required =
         |what: &str| Unfit::Unheld(Fault::bare(Kind::Unknown, format!("{what} required")));
-    let unheld = |invalid| Unfit::Unheld(refused(invalid));
+    let unheld = |invalid| Unfit::Unheld(wire::refused(invalid));
     let (name, rest) = match kind.split_once('/') {
         Some((name, rest)) => (name, Some(rest)),
         None => (kind, None),
@@ -214,11 +209,7 @@ fn parse(resource: Option<&pb::Resource>) -> Result<Resource, Unfit> {
         ("images" | "ingests", None) if id.is_empty() => Err(required("key")),
         ("images", None) => id.parse().map(Resource::Image).map_err(unheld),
         ("ingests", None) => id.parse().map(Resource::Ingest).map_err(unheld),
-        ("snapshots", None) => Err(never(
-            Kind::InvalidArgument,
-            format!("invalid snapshot resource type {kind}"),
-        )),
-        ("snapshots", Some(rest)) if rest.contains('/') => Err(never(
+        ("snapshots", rest) if rest.is_none_or(|rest| rest.contains('/')) => Err(never(
             Kind::InvalidArgument,
             format!("invalid snapshot resource type {kind}"),
         )),
@@ -253,10 +244,6 @@ fn lease(lease: Lease) -> pb::Lease {
         created_at: Some(time_message(lease.created_at)),
         labels: lease.labels,
     }
-}
-
-fn refused(invalid: Invalid) -> Fault {
-    Error::Invalid(invalid).into()
 }
 
 /// The size that it says is that of what was read until then.

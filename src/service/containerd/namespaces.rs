@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use super::answers::{Answers, sharing};
-use super::error::{Fault, Kind, quoted};
+use super::error::{Fault, Kind, not_found, quoted};
 use super::{identifier, wire};
 use crate::domain::{Dating, Namespace, NamespaceChange, NamespaceEdit, NamespaceRecord};
 use crate::error::{Error, Subject};
@@ -216,10 +216,7 @@ impl pb::namespaces_server::Namespaces for Service {
     ) -> Result<Response<()>, Status> {
         let text = &request.get_ref().name;
         // There is none of a name that none can have.
-        let name = text.parse().map_err(|_| {
-            let what = format!("namespace {}", quoted(text));
-            Fault::new(Kind::NotFound, what)
-        })?;
+        let name = text.parse().map_err(|_| not_found("namespace", text))?;
         let delete = DeleteNamespace {
             name,
             force: false,

@@ -4,7 +4,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
-use super::configs::wire::{id, platform};
+use super::configs::wire::{parent, platform};
 use super::{at, namespace, once};
 use crate::domain::{ConfigId, ContainerConfig, ImageName, Invalid, Namespace};
 use crate::proto::v1 as pb;
@@ -52,10 +52,7 @@ fn lookup(
         &namespace,
         &request,
     )?;
-    let parent = match request.parent.as_str() {
-        "" => None,
-        text => Some(id(text, "parent")?),
-    };
+    let parent = parent(&request.parent)?;
     Span::current().record("name", request.parent.as_str());
     let lookup = Lookup {
         parent,

@@ -41,6 +41,7 @@ impl pb::store_server::Store for Service {
             oldest_revision: status.oldest_revision.0,
             namespaces: count_message(status.namespaces),
             images: count_message(status.images),
+            configs: count_message(status.configs),
             tables: count_message(status.tables),
             size_bytes: count_message(status.size_bytes),
             free_bytes: count_message(status.free_bytes),

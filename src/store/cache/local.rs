@@ -47,10 +47,10 @@ impl LocalStep<'_> {
                     return Ok(Ok(row.id));
                 }
             }
-            match found.rows.last() {
-                Some((last, _)) if !found.is_end => rows = rows.after(last.clone()),
-                _ => return Ok(Err(missed)),
-            }
+            let Some(more) = found.rest(rows) else {
+                return Ok(Err(missed));
+            };
+            rows = more;
         }
     }
 

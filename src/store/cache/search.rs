@@ -288,10 +288,7 @@ impl Search<'_> {
         })?;
         let restored_id = restored.id;
         let from = existing(view, self.namespace, id).await?;
-        let link_to_source = Link {
-            id: *id,
-            made: from.made,
-        };
+        let link_to_source = from.link();
         let creation = Creation::look(view, self.namespace, &restored, asked.parent, &[]).await?;
         let write = match creation.existing() {
             Some(standing) => self.link(view, standing.clone()).await?,

@@ -71,11 +71,7 @@ impl Looking<'_> {
         self.add_step(&mut removal, summary, marks);
         self.add_parents(view, &mut removal, marks.parent.as_slice())
             .await?;
-        let link = Link {
-            id: *self.id,
-            made: standing.made,
-        };
-        self.add_children(view, &mut removal, &schema::link_part(&link))
+        self.add_children(view, &mut removal, &schema::link_part(&standing.link()))
             .await?;
         self.add_targets(view, &mut removal).await?;
         Ok(removal)
@@ -194,7 +190,7 @@ impl Looking<'_> {
     ) -> Result<(), Error> {
         let table = schema::children(self.namespace);
         removal.children = table.key(Bytes::copy_from_slice(part));
-        let mut rest = Rows::starting_with(table, part);
+        let mut rest = Rows::starting_with(table.clone(), part);
         let mut found_under: BTreeMap<Link, usize> = BTreeMap::new();
         let most = Configs::MAX_ORPHANS;
         let mut left = most;
@@ -205,10 +201,13 @@ impl Looking<'_> {
                 let (link, _) = schema::parse_child_row(row)?;
                 *found_under.entry(link).or_default() += 1;
             }
-            match found.rows.last() {
-                Some((last, _)) if !found.is_end => rest = rest.after(last.clone()),
-                _ => break,
-            }
+            let Some(more) = found.rest(rest) else {
+                break;
+            };
+            rest = more;
+        }
+        if left == 0 {
+            self.add_links(view, &table, part, &mut found_under).await?;
         }
         // What has gone before has lost its children already.
         let noted = found_under
@@ -222,6 +221,27 @@ impl Looking<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Each link whose rows start so, whatever is under it: where not all rows were counted.
+    async fn add_links(
+        &self,
+        view: &View<'_>,
+        table: &Table,
+        part: &[u8],
+        found_under: &mut BTreeMap<Link, usize>,
+    ) -> Result<(), Error> {
+        let mut rest = Rows::starting_with(table.clone(), part);
+        loop {
+            let found = view.scan(&rest, 1).await?;
+            let Some((row, _)) = found.rows.first() else {
+                return Ok(());
+            };
+            let (link, _) = schema::parse_child_row(row)?;
+            found_under.entry(link).or_default();
+            let last = schema::child_row(&link, &ConfigId::from_bytes([0xff; 32]));
+            rest = rest.after(last);
+        }
     }
 
     async fn add_targets(&self, view: &View<'_>, removal: &mut Removal) -> Result<(), Error> {
@@ -243,10 +263,10 @@ impl Looking<'_> {
             let rows = found.rows.iter().map(|(row, _)| row);
             let ours = rows.filter(|row| row.ends_with(self.id.as_bytes()));
             keys.extend(ours.map(|row| table.key(row.clone())));
-            match found.rows.last() {
-                Some((last, _)) if !found.is_end => rest = rest.after(last.clone()),
-                _ => return Ok(keys),
-            }
+            let Some(more) = found.rest(rest) else {
+                return Ok(keys);
+            };
+            rest = more;
         }
     }
 }

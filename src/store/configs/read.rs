@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::kv::{Rows, Table};
 use crate::store::edit::View;
 use crate::store::page::Pages;
-use crate::store::schema::{self, Link};
+use crate::store::schema;
 use crate::store::walk::Cursor;
 use crate::store::{At, Page, PageRequest, Store};
 
@@ -144,11 +144,7 @@ impl Configs<'_> {
         let snapshot = self.store.snapshot().await?;
         let view = self.store.view(&*snapshot);
         let parent = existing(&view, namespace, id).await?;
-        let link = Link {
-            id: *id,
-            made: parent.made,
-        };
-        let part = schema::link_part(&link);
+        let part = schema::link_part(&parent.link());
         let table = schema::children(namespace);
         let (items, is_end) = page.ids(&view, table, &part).await?;
         Ok(page.of_ids(&view, items, is_end))

@@ -37,9 +37,6 @@ pub struct Candidate {
     pub summary: Summary,
 }
 
-/// Configs that a target has at most, for who asks for all of them.
-const MAX_OF_TARGET: usize = 1000;
-
 /// The one config that a reference stands for.
 ///
 /// [`Error::NotFound`]; [`Error::Ambiguous`] where it may be several.
@@ -138,10 +135,11 @@ pub async fn configs_of(
     let itself = ConfigId::try_from(target).ok();
     let part = schema::digest_part(target);
     let linked = Rows::starting_with(schema::targets(namespace), &part);
-    let found = view.scan(&linked, MAX_OF_TARGET + 1).await?.rows;
-    if found.len() > MAX_OF_TARGET {
+    let found = view.scan(&linked, Configs::MAX_OF_TARGET + 1).await?.rows;
+    if found.len() > Configs::MAX_OF_TARGET {
         return Err(Error::corrupt(format!(
-            "{target} has more than {MAX_OF_TARGET} configs"
+            "{target} has more than {} configs",
+            Configs::MAX_OF_TARGET
         )));
     }
     let ids = found.iter().map(|(row, _)| schema::parse_target_row(row));

@@ -30,6 +30,14 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The link of its children to it.
+    pub fn link(&self) -> Link {
+        Link {
+            id: self.id,
+            made: self.made,
+        }
+    }
+
     /// Has a batch hold only while all that is known of it is so, as an answer tells it.
     pub fn must_stay(&self, batch: &mut Batch, namespace: &Namespace) {
         let marks = schema::marks_key(namespace, &self.id);
@@ -138,10 +146,10 @@ pub async fn targets_of(
         for (row, _) in &found.rows {
             targets.push(schema::parse_targeted_row(row)?.1);
         }
-        match found.rows.last() {
-            Some((last, _)) if !found.is_end => rest = rest.after(last.clone()),
-            _ => return Ok(targets),
-        }
+        let Some(more) = found.rest(rest) else {
+            return Ok(targets);
+        };
+        rest = more;
     }
 }
 

@@ -168,6 +168,32 @@ async fn refuses_a_lost_revision(on: &On, lost: Revision) {
     assert!(is_unknown(images.watch(watch).await.err()), "{lost}");
 }
 
+#[tokio::test]
+async fn a_page_token_from_before_a_restore_is_refused() {
+    let old = On::memory().await;
+    for i in 0..3 {
+        old.put(&format!("ns0/image:{i}"), "1").await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let new = copied(&old, dir.path()).await;
+    let query = ImageQuery::all(Scope::One(namespace("ns0")));
+    let page = PageRequest {
+        size: 1,
+        token: String::new(),
+    };
+    let token = old.store.images().list(&query, &page).await.unwrap();
+    let page = PageRequest {
+        token: token.next_token,
+        ..page
+    };
+    let refused = new.store.images().list(&query, &page).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Invalid(invalid) if invalid.field() == "page_token"),
+        "{refused}"
+    );
+    assert!(old.store.images().list(&query, &page).await.is_ok());
+}
+
 async fn a_backup_holds_one_revision_whatever_is_written_meanwhile(on: &On) {
     for i in 0..50 {
         on.put(&format!("ns/image:{i}"), "1").await;

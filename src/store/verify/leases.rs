@@ -163,12 +163,7 @@ impl Check {
             for (row, value) in rows {
                 if !self.expires(namespace, &row).await? {
                     let what = "names a lease that does not expire then";
-                    self.report(&expiring, &row, what);
-                    let key = expiring.key(row);
-                    self.mend(Fix::remove(
-                        Guard::Unchanged(key.clone(), value.revision),
-                        key,
-                    ));
+                    self.report_to_remove(&expiring, row, value.revision, what);
                 }
             }
         }

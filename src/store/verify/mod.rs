@@ -132,6 +132,19 @@ impl Check {
         }
     }
 
+    /// Reports a row that is to go, as long as it is the one that was seen.
+    fn report_to_remove(
+        &mut self,
+        table: &Table,
+        row: Bytes,
+        seen: Revision,
+        what: impl Into<String>,
+    ) {
+        self.report(table, &row, what);
+        let key = table.key(row);
+        self.mend(Fix::remove(Guard::Unchanged(key.clone(), seen), key));
+    }
+
     /// The rows after some place; none at the end.
     async fn next(
         &mut self,
@@ -225,12 +238,7 @@ impl Check {
                 };
                 if !leads {
                     let what = "names an image that does not point there";
-                    self.report(&digests, &row, what);
-                    let key = digests.key(row);
-                    self.mend(Fix::remove(
-                        Guard::Unchanged(key.clone(), value.revision),
-                        key,
-                    ));
+                    self.report_to_remove(&digests, row, value.revision, what);
                 }
             }
         }
@@ -334,12 +342,7 @@ impl Check {
                 };
                 if !leads {
                     let what = "names what is not history only, or was not removed then";
-                    self.report(&deleted, &row, what);
-                    let key = deleted.key(row);
-                    self.mend(Fix::remove(
-                        Guard::Unchanged(key.clone(), value.revision),
-                        key,
-                    ));
+                    self.report_to_remove(&deleted, row, value.revision, what);
                 }
             }
         }

@@ -50,6 +50,20 @@ async fn a_rehearsal_answers_and_writes_nothing() {
     };
     assert!(configs.link(rehearsed).await.unwrap().into_inner().changed);
     assert_eq!(server.state().await, before);
+    let linked = pb::LinkConfigRequest {
+        id: id.clone(),
+        target: digest("manifest"),
+        ..Default::default()
+    };
+    configs.link(linked).await.unwrap();
+    let before = server.state().await;
+    let rehearsed = pb::UnlinkConfigRequest {
+        validate_only: true,
+        ..unlink(&id, "manifest")
+    };
+    let unlinked = configs.unlink(rehearsed).await.unwrap().into_inner();
+    assert!(unlinked.changed);
+    assert_eq!(server.state().await, before);
     assert_eq!(read(&mut configs, &id).await.parent, "");
 }
 
@@ -105,6 +119,13 @@ async fn a_request_with_an_id_is_done_once() {
     };
     let first = configs.link(link.clone()).await.unwrap().into_inner();
     assert_eq!(configs.link(link).await.unwrap().into_inner(), first);
+    let unlink = pb::UnlinkConfigRequest {
+        request_id: "u1".to_owned(),
+        ..unlink(&id, "index")
+    };
+    let first = configs.unlink(unlink.clone()).await.unwrap().into_inner();
+    assert_eq!(configs.unlink(unlink).await.unwrap().into_inner(), first);
+    assert!(first.changed, "not done again, which would change nothing");
     let remove = pb::DeleteConfigRequest {
         request_id: "d1".to_owned(),
         ..delete(&id)
@@ -112,4 +133,12 @@ async fn a_request_with_an_id_is_done_once() {
     let first = configs.delete(remove.clone()).await.unwrap().into_inner();
     assert_eq!(configs.delete(remove).await.unwrap().into_inner(), first);
     assert_eq!(first.unreferenced.len(), 1);
+}
+
+fn unlink(id: &str, target: &str) -> pb::UnlinkConfigRequest {
+    pb::UnlinkConfigRequest {
+        id: id.to_owned(),
+        target: digest(target),
+        ..Default::default()
+    }
 }

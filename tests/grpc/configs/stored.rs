@@ -163,6 +163,7 @@ async fn the_same_bytes_again_change_nothing() {
         assert_eq!(again.config, first.config);
     }
     assert_eq!(server.state().await, before);
+    assert_eq!(server.status().await.configs, 3);
 
     // But for targets, which may come later.
     let linked = pb::CreateConfigRequest {

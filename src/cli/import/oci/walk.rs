@@ -232,12 +232,10 @@ impl Walk<'_> {
         for manifest in &manifests {
             match self.visit(manifest) {
                 Ok(below) => {
-                    for number in below
-                        .iter()
-                        .filter(|number| !all.contains(number))
-                        .collect::<Vec<_>>()
-                    {
-                        all.push(*number);
+                    for number in &*below {
+                        if !all.contains(number) {
+                            all.push(*number);
+                        }
                     }
                 }
                 Err(Halt::Fault(missing)) if matches!(missing.why, Unreadable::Missing) => {

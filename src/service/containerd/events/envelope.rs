@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use prost::Message;
 use prost_types::Any;
 
-use crate::domain::{Kind, Labels, Subject, Timestamp, Value};
+use crate::domain::{Kind, Subject, Timestamp, Value};
 use crate::proto::containerd::events as pb;
 use crate::proto::containerd::services::images::v1 as images;
 use crate::proto::containerd::types::Envelope;
@@ -67,7 +67,7 @@ fn envelope(event: StoreEvent, committed_at: Timestamp) -> Envelope {
         StoreEvent::ImageCreated(image) => {
             let created = images::ImageCreate {
                 name: image.record.name.as_str().to_owned(),
-                labels: labels(image.record.labels),
+                labels: image.record.labels.into_map(),
             };
             let payload = any(name::IMAGE_CREATE, &created);
             let time = at(image.record.updated_at);
@@ -76,7 +76,7 @@ fn envelope(event: StoreEvent, committed_at: Timestamp) -> Envelope {
         StoreEvent::ImageUpdated(image) => {
             let updated = images::ImageUpdate {
                 name: image.record.name.as_str().to_owned(),
-                labels: labels(image.record.labels),
+                labels: image.record.labels.into_map(),
             };
             let payload = any(name::IMAGE_UPDATE, &updated);
             let time = at(image.record.updated_at);
@@ -92,7 +92,7 @@ fn envelope(event: StoreEvent, committed_at: Timestamp) -> Envelope {
         StoreEvent::NamespaceCreated(record) => {
             let created = pb::NamespaceCreate {
                 name: record.name.as_str().to_owned(),
-                labels: labels(record.labels),
+                labels: record.labels.into_map(),
             };
             let payload = any(name::NAMESPACE_CREATE, &created);
             let time = at(record.updated_at);
@@ -101,7 +101,7 @@ fn envelope(event: StoreEvent, committed_at: Timestamp) -> Envelope {
         StoreEvent::NamespaceUpdated(record) => {
             let updated = pb::NamespaceUpdate {
                 name: record.name.as_str().to_owned(),
-                labels: labels(record.labels),
+                labels: record.labels.into_map(),
             };
             let payload = any(name::NAMESPACE_UPDATE, &updated);
             let time = at(record.updated_at);
@@ -121,10 +121,6 @@ fn envelope(event: StoreEvent, committed_at: Timestamp) -> Envelope {
         topic: topic.to_owned(),
         event: Some(event),
     }
-}
-
-fn labels(labels: Labels) -> BTreeMap<String, String> {
-    labels.into_map()
 }
 
 fn any(name: &str, message: &impl Message) -> Any {

@@ -1,6 +1,8 @@
 //! Messages of `Configs` from and to the domain's types.
 
-use crate::domain::{ChainId, ConfigId, DiffId, Digest, HistoryEntry, Invalid, RunPlatform};
+use crate::domain::{
+    ChainId, ConfigId, DiffId, Digest, HistoryEntry, ImageConfig, Invalid, RunPlatform,
+};
 use crate::proto::v1 as pb;
 use crate::service::native::wire::{count_message, etag_message};
 use crate::service::time_message;
@@ -35,8 +37,6 @@ pub fn targets(texts: &[String]) -> Result<Vec<Digest>, Invalid> {
 
 /// Characters that a part of a platform may have.
 const MAX_PART: usize = 128;
-/// Features that a platform may name.
-const MAX_FEATURES: usize = 64;
 
 /// A platform that is asked for: it names an architecture.
 pub fn platform(message: pb::ConfigPlatform) -> Result<RunPlatform, Invalid> {
@@ -52,9 +52,9 @@ pub fn platform(message: pb::ConfigPlatform) -> Result<RunPlatform, Invalid> {
     if message.architecture.is_empty() {
         return Err(Invalid::new("platform.architecture", "must not be empty"));
     }
-    let many = message.os_features.len();
-    if many > MAX_FEATURES {
-        let reason = format!("has {many} features, more than {MAX_FEATURES}");
+    let (many, most) = (message.os_features.len(), ImageConfig::MAX_FEATURES);
+    if many > most {
+        let reason = format!("has {many} features, more than {most}");
         return Err(Invalid::new("platform.os_features", reason));
     }
     for (i, feature) in message.os_features.iter().enumerate() {

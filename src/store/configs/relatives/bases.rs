@@ -66,10 +66,10 @@ impl Configs<'_> {
                         break 'page;
                     }
                 }
-                match scanned.rows.last() {
-                    Some((last, _)) if !scanned.is_end => rest = rest.after(last.clone()),
-                    _ => break,
-                }
+                let Some(more) = scanned.rest(rest) else {
+                    break;
+                };
+                rest = more;
             }
         }
         Ok(Bases {

@@ -110,10 +110,10 @@ impl Configs<'_> {
                         break 'page;
                     }
                 }
-                match scanned.rows.last() {
-                    Some((last, _)) if !scanned.is_end => rest = rest.after(last.clone()),
-                    _ => break,
-                }
+                let Some(more) = scanned.rest(rest) else {
+                    break;
+                };
+                rest = more;
             }
         }
         Ok(page.of(&view, found.items, after))
@@ -194,7 +194,7 @@ async fn ended_targets(
     let (mut targets, mut known) = (Vec::new(), HashSet::new());
     loop {
         let found = view.scan(&rest, STEP).await?;
-        let last = found.rows.last().map(|(row, _)| row.clone());
+        let more = found.rest(rest);
         for (row, value) in found.rows {
             let (name, made) = schema::parse_history_row(&row)?;
             let ended = wire::decode_history(name, value.value)?;
@@ -203,10 +203,10 @@ async fn ended_targets(
                 targets.push((made, target));
             }
         }
-        match last {
-            Some(last) if !found.is_end => rest = rest.after(last),
-            _ => return Ok(targets),
-        }
+        let Some(more) = more else {
+            return Ok(targets);
+        };
+        rest = more;
     }
 }
 

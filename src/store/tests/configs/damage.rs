@@ -300,3 +300,56 @@ async fn a_backup_holds_configs_and_all_that_is_known_of_them() {
     assert_eq!(other.children(family.id).await.len(), 2);
     other.must_be_sound().await;
 }
+
+/// One row too few and one too many were as many as there should be, and the second of them stayed.
+#[tokio::test]
+async fn a_lost_layer_and_a_strange_one_are_both_found_and_mended() {
+    let on = On::memory().await;
+    let family = family(&on).await;
+    let before = indexes(&on).await;
+    let layers = schema::layers(&ns());
+    let mine = before.iter().find(|(path, ..)| *path == layers.path());
+    let (_, lost, _) = mine.unwrap();
+    let mut strange = lost.to_vec();
+    strange[0] ^= 1;
+    on.break_with(|batch| {
+        batch
+            .delete(layers.key(lost.clone()))
+            .put(layers.key(strange), "");
+    })
+    .await;
+    assert_eq!(on.problems().await.len(), 2);
+    on.store.repair().await.unwrap();
+    assert_eq!(indexes(&on).await, before);
+    on.read(family.id).await.unwrap();
+    on.must_be_sound().await;
+}
+
+/// What an earlier config of the same bytes left behind used up what was looked at.
+#[tokio::test]
+async fn a_damaged_config_loses_its_children_however_many_were_left_behind() {
+    let on = On::memory().await;
+    on.create(&draft(&["first"])).await;
+    let parent = on.create(&draft(&["a"])).await;
+    let child = on.create_from(&draft(&["a", "b"]), parent).await;
+    let old = schema::Link {
+        id: parent,
+        made: Revision(1),
+    };
+    on.break_with(|batch| {
+        batch.put(schema::gone_key(&ns(), &old), "");
+        for i in 0..Configs::MAX_ORPHANS as u32 {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&i.to_be_bytes());
+            batch.put(
+                schema::child_key(&ns(), &old, &ConfigId::from_bytes(id)),
+                "",
+            );
+        }
+        batch.put(schema::marks_key(&ns(), &parent), &b"\xff"[..]);
+    })
+    .await;
+    on.remove(parent).await.unwrap();
+    on.read(child).await.unwrap();
+    on.must_be_sound().await;
+}

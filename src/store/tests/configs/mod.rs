@@ -1,5 +1,6 @@
 //! Configs: what they are, what they were built from, what they have in common.
 
+mod cost;
 mod damage;
 mod lost;
 mod model;

@@ -143,7 +143,7 @@ async fn candidates_are_told_up_to_a_number(on: &On) {
 }
 
 /// A record of that name that points to some target.
-async fn tag(on: &On, name: &str, target: Digest) {
+pub(super) async fn tag(on: &On, name: &str, target: Digest) {
     let size = Size::try_from(7u64).unwrap();
     let target = Descriptor::new("a/b".parse().unwrap(), target, size);
     let change = ImageChange::Replace {

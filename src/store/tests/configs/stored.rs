@@ -166,3 +166,18 @@ fn a_history_too_long_for_its_digests_still_has_its_length() {
     assert_eq!(read, summary);
     assert!(!read.continues_history(&summary));
 }
+
+#[test]
+fn of_two_images_with_the_same_layers_the_longer_history_is_built_on_the_other() {
+    let summary = |steps: &[&str]| {
+        let draft = steps
+            .iter()
+            .fold(draft(&["a"]), |draft, step| draft.then(step));
+        wire::Summary::of(&ImageConfig::parse(&draft.bytes()).unwrap(), 1)
+    };
+    let (lower, upper) = (summary(&[]), summary(&["CMD x"]));
+    assert!(upper.continues_history(&lower));
+    assert!(!lower.continues_history(&upper));
+    assert!(!lower.continues_history(&lower));
+    assert!(!summary(&["CMD x", "CMD y"]).continues_history(&summary(&["CMD z"])));
+}

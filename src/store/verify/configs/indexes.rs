@@ -42,10 +42,7 @@ impl Check {
                 };
                 if !is_had {
                     let what = "names a config that has no such layer";
-                    self.report(&layers, &row, what);
-                    let key = layers.key(row);
-                    let guard = Guard::Unchanged(key.clone(), value.revision);
-                    self.mend(Fix::remove(guard, key));
+                    self.report_to_remove(&layers, row, value.revision, what);
                 }
             }
         }
@@ -67,10 +64,7 @@ impl Check {
                     Ok((parent, child)) => self.wrong_child(namespace, &parent, child).await?,
                 };
                 if let Some(what) = what {
-                    self.report(&children, &row, what);
-                    let key = children.key(row);
-                    let guard = Guard::Unchanged(key.clone(), value.revision);
-                    self.mend(Fix::remove(guard, key));
+                    self.report_to_remove(&children, row, value.revision, what);
                 }
             }
         }
@@ -117,10 +111,12 @@ impl Check {
             }
             for (row, value) in rows {
                 if !self.is_head(namespace, &row).await? {
-                    self.report(&heads, &row, "names what is no config without children");
-                    let key = heads.key(row);
-                    let guard = Guard::Unchanged(key.clone(), value.revision);
-                    self.mend(Fix::remove(guard, key));
+                    self.report_to_remove(
+                        &heads,
+                        row,
+                        value.revision,
+                        "names what is no config without children",
+                    );
                 }
             }
         }
@@ -141,45 +137,35 @@ impl Check {
         self.is_empty(&children).await
     }
 
-    /// Each row of the index of targets is of a config, and has its counterpart.
+    /// Each row of the two indexes of targets is of a config, and has its counterpart.
     pub(super) async fn targets(&mut self, namespace: &Namespace) -> Result<(), Error> {
-        let table = schema::targets(namespace);
-        let mut past = None;
-        loop {
-            let rows = self.next(&table, &mut past).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for (row, value) in rows {
-                let read = schema::parse_target_row(&row).ok();
-                let other = read.map(|(target, id)| {
-                    let other = schema::targeted_key(namespace, &id, &target);
-                    (id, other)
-                });
-                self.counterpart(namespace, table.key(row), value.revision, other)
-                    .await?;
-            }
-        }
-    }
-
-    pub(super) async fn targeted(&mut self, namespace: &Namespace) -> Result<(), Error> {
-        let table = schema::targeted(namespace);
-        let mut past = None;
-        loop {
-            let rows = self.next(&table, &mut past).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for (row, value) in rows {
-                let read = schema::parse_targeted_row(&row).ok();
-                let other = read.map(|(id, target)| {
-                    let other = schema::target_key(namespace, &target, &id);
-                    (id, other)
-                });
-                self.counterpart(namespace, table.key(row), value.revision, other)
-                    .await?;
+        type Counterpart = fn(&Namespace, &[u8]) -> Option<(ConfigId, Key)>;
+        let by_target: Counterpart = |namespace, row| {
+            let (target, id) = schema::parse_target_row(row).ok()?;
+            Some((id, schema::targeted_key(namespace, &id, &target)))
+        };
+        let by_config: Counterpart = |namespace, row| {
+            let (id, target) = schema::parse_targeted_row(row).ok()?;
+            Some((id, schema::target_key(namespace, &target, &id)))
+        };
+        for (table, other) in [
+            (schema::targets(namespace), by_target),
+            (schema::targeted(namespace), by_config),
+        ] {
+            let mut past = None;
+            loop {
+                let rows = self.next(&table, &mut past).await?;
+                if rows.is_empty() {
+                    break;
+                }
+                for (row, value) in rows {
+                    let other = other(namespace, &row);
+                    self.counterpart(namespace, table.key(row), value.revision, other)
+                        .await?;
+                }
             }
         }
+        Ok(())
     }
 
     async fn counterpart(
@@ -189,17 +175,16 @@ impl Check {
         revision: Revision,
         other: Option<(ConfigId, Key)>,
     ) -> Result<(), Error> {
-        let guard = Guard::Unchanged(key.clone(), revision);
         match other {
             Some((id, other)) if self.is_config(namespace, &id).await? => {
                 if self.row(&other).await?.is_none() {
                     self.report(&key.table, &key.row, "has no counterpart by the other key");
-                    self.mend(Fix::add(guard, other));
+                    self.mend(Fix::add(Guard::Unchanged(key, revision), other));
                 }
             }
             Some(_) | None => {
-                self.report(&key.table, &key.row, "is of a config that is not there");
-                self.mend(Fix::remove(guard, key));
+                let what = "is of a config that is not there";
+                self.report_to_remove(&key.table, key.row, revision, what);
             }
         }
         Ok(())
@@ -223,10 +208,7 @@ impl Check {
                     what => what,
                 };
                 if let Some(what) = what {
-                    self.report(&cache, &row, what);
-                    let key = cache.key(row);
-                    let guard = Guard::Unchanged(key.clone(), value.revision);
-                    self.mend(Fix::remove(guard, key));
+                    self.report_to_remove(&cache, row, value.revision, what);
                 }
             }
         }
@@ -273,10 +255,12 @@ impl Check {
                     Err(_) => true,
                 };
                 if leads {
-                    self.report(&gone, &row, "names a config that is there, or none");
-                    let key = gone.key(row);
-                    let guard = Guard::Unchanged(key.clone(), value.revision);
-                    self.mend(Fix::remove(guard, key));
+                    self.report_to_remove(
+                        &gone,
+                        row,
+                        value.revision,
+                        "names a config that is there, or none",
+                    );
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::store::wire::{self, Marks, Summary};
 pub(super) struct Found {
     /// The parent of each config that has one, and it is there.
     parents: BTreeMap<ConfigId, ConfigId>,
-    /// How many rows the index of layers must have.
+    /// How many rows of the index of layers are as they must be.
     layers: u64,
     /// Configs whose layers cannot be told.
     unread: BTreeSet<ConfigId>,
@@ -44,7 +44,6 @@ impl Check {
         self.children(namespace).await?;
         self.heads(namespace).await?;
         self.targets(namespace).await?;
-        self.targeted(namespace).await?;
         self.steps(namespace).await?;
         self.gone(namespace).await
     }
@@ -141,11 +140,12 @@ impl Check {
         let guard = Guard::Unchanged(schema::summary_key(namespace, id), *made);
         let layers = schema::layers(namespace);
         let rows = schema::layer_rows(&chain_ids(&summary.diff_ids), id);
-        found.layers += rows.len() as u64;
         for row in rows {
             let what = "has a layer that is not in the index of those";
-            self.must_have(id, layers.key(row), Bytes::new(), &guard, what)
+            let is_there = self
+                .must_have(id, layers.key(row), Bytes::new(), &guard, what)
                 .await?;
+            found.layers += u64::from(is_there);
         }
         let link = Link {
             id: *id,
@@ -179,7 +179,7 @@ impl Check {
         Ok(())
     }
 
-    /// Reports a row that is not there, or has another value.
+    /// Whether a row is there; reports one that is not, or has another value.
     async fn must_have(
         &mut self,
         id: &ConfigId,
@@ -187,21 +187,23 @@ impl Check {
         value: Bytes,
         guard: &Guard,
         what: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let row = self.row(&key).await?;
-        if row.as_ref().is_none_or(|row| row.value != value) {
-            self.report(&key.table, &key.row, format!("config {id} {what}"));
-            self.mend(Fix::put(guard.clone(), key, value));
+        if row.is_some_and(|row| row.value == value) {
+            return Ok(true);
         }
-        Ok(())
+        self.report(&key.table, &key.row, format!("config {id} {what}"));
+        self.mend(Fix::put(guard.clone(), key, value));
+        Ok(false)
     }
 
     /// What is known of configs is of those that are there.
     async fn without_config(&mut self, namespace: &Namespace) -> Result<(), Error> {
+        let touched = schema::touched(namespace);
         for table in [
             schema::summaries(namespace),
             schema::marks(namespace),
-            schema::touched(namespace),
+            touched.clone(),
         ] {
             let mut past = None;
             loop {
@@ -210,25 +212,22 @@ impl Check {
                     break;
                 }
                 for (row, value) in rows {
-                    let key = table.key(row.clone());
-                    let is_there = match schema::parse_config(&row) {
-                        Ok(id) => self
-                            .row(&schema::config_key(namespace, &id))
-                            .await?
-                            .is_some(),
-                        Err(_) => false,
+                    let id = schema::parse_config(&row).ok();
+                    let config = id.map(|id| schema::config_key(namespace, &id));
+                    let is_there = match &config {
+                        Some(config) => self.row(config).await?.is_some(),
+                        None => false,
                     };
-                    if !is_there {
-                        self.report(&table, &row, "is of a config that is not there");
-                        let guard = Guard::Unchanged(key.clone(), value.revision);
-                        self.mend(Fix::remove(guard, key));
-                    } else if table == schema::touched(namespace)
-                        && let Ok(id) = schema::parse_config(&row)
-                        && let Err(cause) = wire::decode_touched(&id, value.value)
-                    {
-                        self.report(&table, &row, cause.to_string());
-                        let guard = Guard::Unchanged(key.clone(), value.revision);
-                        self.mend(Fix::remove(guard, key));
+                    let wrong = match id.filter(|_| is_there) {
+                        None => Some("is of a config that is not there".to_owned()),
+                        Some(id) if table == touched => {
+                            let read = wire::decode_touched(&id, value.value);
+                            read.err().map(|cause| cause.to_string())
+                        }
+                        Some(_) => None,
+                    };
+                    if let Some(what) = wrong {
+                        self.report_to_remove(&table, row, value.revision, what);
                     }
                 }
             }
