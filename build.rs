@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::{env, fs};
 
-const API: [&str; 6] = [
+const API: [&str; 9] = [
     "imagestore/v1/build_cache.proto",
+    "imagestore/v1/build_targets.proto",
+    "imagestore/v1/builders.proto",
+    "imagestore/v1/claim.proto",
     "imagestore/v1/configs.proto",
     "imagestore/v1/image.proto",
     "imagestore/v1/images.proto",

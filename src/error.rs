@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::ConfigId;
+use crate::domain::build::{
+    BuilderKey, BumpRefused, ClaimRefused, GraphError, IllegalEvent, TargetKey,
+};
+use crate::domain::{ConfigId, Contents};
 use crate::domain::{Digest, ImageName, Invalid, LeaseId, Namespace};
 use crate::kv::{CommitError, CompactError, OpenError, ReadError, Revision};
 
@@ -35,11 +38,10 @@ pub enum Error {
         current: Box<Digest>,
     },
     /// A namespace that still holds something cannot go unless forced.
-    #[error("{namespace} still holds {}; remove them first, or force it", held(*.images, *.configs))]
+    #[error("{namespace} still holds {contents}; remove them first, or force it")]
     NotEmpty {
         namespace: Namespace,
-        images: u64,
-        configs: u64,
+        contents: Contents,
     },
     /// Several configs are meant by one text.
     #[error(
@@ -72,6 +74,53 @@ pub enum Error {
     /// What a change depends on is more than it may read.
     #[error("the change reads {size} bytes, more than the {limit} that one write may read")]
     ReadsTooMuch { size: usize, limit: usize },
+    /// Somebody else has the claim that this needs, or nobody has it any more.
+    #[error("{subject}: {refused}")]
+    Claim {
+        subject: Subject,
+        #[source]
+        refused: ClaimRefused,
+    },
+    /// It cannot happen to a build target as it is.
+    #[error("{subject}: {illegal}")]
+    IllegalTransition {
+        subject: Subject,
+        #[source]
+        illegal: IllegalEvent,
+    },
+    /// Build targets that make no graph.
+    #[error("targets: {0}")]
+    Graph(#[from] Box<GraphError>),
+    /// The graph of the build targets is not the one that the caller knows.
+    #[error(
+        "the targets of namespace {namespace} are at graph revision {current}, not {expected}; read them again and decide anew"
+    )]
+    GraphChanged {
+        namespace: Namespace,
+        expected: Revision,
+        current: Revision,
+    },
+    /// Others are built on it.
+    #[error("{subject} is what others are built on: {}{}", keys(.dependents), if *.has_more { " and more" } else { "" })]
+    HasDependents {
+        subject: Subject,
+        /// The first of them.
+        dependents: Vec<TargetKey>,
+        has_more: bool,
+    },
+    /// Build targets that cannot have the next version.
+    #[error("{0}")]
+    NotBumpable(#[from] BumpRefused),
+    /// A builder that somebody makes an image for, or whose image somebody uses.
+    #[error("{0} is in use; wait until it is not, or force it")]
+    InUse(Subject),
+    /// A builder has no more than so much.
+    #[error("{builder} cannot have more: a builder has at most {limit} {what}; prune it")]
+    BuilderFull {
+        builder: Subject,
+        what: &'static str,
+        limit: usize,
+    },
     /// A lease holds no more than so much.
     #[error("{lease} cannot hold more: a lease holds at most {limit} {what}; make another one")]
     LeaseFull {
@@ -163,6 +212,9 @@ pub enum Subject {
     Lease(Namespace, LeaseId),
     /// A config, as the caller calls it.
     Config(Namespace, String),
+    Builder(Namespace, Box<BuilderKey>),
+    /// A build target, by `NAME@VERSION` or by what else the caller calls it.
+    Target(Namespace, String),
 }
 
 impl Error {
@@ -172,7 +224,7 @@ impl Error {
 }
 
 impl Subject {
-    /// `image`, `namespace`, `generation`, `lease`, `config`.
+    /// `image`, `namespace`, `generation`, `lease`, `config`, `builder`, `target`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Image(..) => "image",
@@ -180,6 +232,8 @@ impl Subject {
             Self::Generation(..) => "generation",
             Self::Lease(..) => "lease",
             Self::Config(..) => "config",
+            Self::Builder(..) => "builder",
+            Self::Target(..) => "target",
         }
     }
 
@@ -189,6 +243,8 @@ impl Subject {
             Self::Namespace(name) => name.as_str(),
             Self::Lease(_, id) => id.as_str(),
             Self::Config(_, reference) => reference,
+            Self::Builder(_, key) => key.base().as_str(),
+            Self::Target(_, key) => key,
         }
     }
 
@@ -198,7 +254,9 @@ impl Subject {
             | Self::Namespace(namespace)
             | Self::Generation(namespace, ..)
             | Self::Lease(namespace, _)
-            | Self::Config(namespace, _) => namespace,
+            | Self::Config(namespace, _)
+            | Self::Builder(namespace, _)
+            | Self::Target(namespace, _) => namespace,
         }
     }
 }
@@ -211,6 +269,10 @@ impl fmt::Display for Subject {
             Self::Lease(namespace, id) => write!(f, "lease {id} in namespace {namespace}"),
             Self::Config(namespace, reference) => {
                 write!(f, "config {reference} in namespace {namespace}")
+            }
+            Self::Builder(namespace, key) => write!(f, "builder {key} in namespace {namespace}"),
+            Self::Target(namespace, key) => {
+                write!(f, "build target {key} in namespace {namespace}")
             }
             Self::Generation(namespace, name, Some(made)) => {
                 write!(
@@ -228,12 +290,9 @@ impl fmt::Display for Subject {
     }
 }
 
-fn held(images: u64, configs: u64) -> String {
-    match (images, configs) {
-        (_, 0) => format!("{images} images"),
-        (0, _) => format!("{configs} configs"),
-        _ => format!("{images} images and {configs} configs"),
-    }
+fn keys(keys: &[TargetKey]) -> String {
+    let keys: Vec<String> = keys.iter().map(TargetKey::to_string).collect();
+    keys.join(", ")
 }
 
 /// `a or b or c`.

@@ -15,6 +15,8 @@ use super::address::Address;
 use super::failure::{Failure, system_reason, with_causes};
 use super::output::{Form, Output};
 use crate::proto::v1::build_cache_client::BuildCacheClient;
+use crate::proto::v1::build_targets_client::BuildTargetsClient;
+use crate::proto::v1::builders_client::BuildersClient;
 use crate::proto::v1::configs_client::ConfigsClient;
 use crate::proto::v1::images_client::ImagesClient;
 use crate::proto::v1::namespaces_client::NamespacesClient;
@@ -66,6 +68,9 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// Asks for the largest page that the service gives.
 pub const PAGE_SIZE: i32 = 1000;
 
+/// The order of 100,000 targets, each named by up to 384 bytes, is one message.
+const MAX_TARGETS_BYTES: usize = 64 << 20;
+
 /// All namespaces, where that is meaningful.
 pub const ALL_NAMESPACES: &str = "-";
 
@@ -78,6 +83,16 @@ impl Common {
     pub async fn configs(&self) -> Result<ConfigsClient<Channel>, Failure> {
         let client = ConfigsClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    pub async fn builders(&self) -> Result<BuildersClient<Channel>, Failure> {
+        let client = BuildersClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    pub async fn build_targets(&self) -> Result<BuildTargetsClient<Channel>, Failure> {
+        let client = BuildTargetsClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MAX_TARGETS_BYTES))
     }
 
     pub async fn build_cache(&self) -> Result<BuildCacheClient<Channel>, Failure> {
@@ -98,7 +113,7 @@ impl Common {
     /// How results are written, by a command that has no other form of its own.
     pub fn output(&self) -> Output {
         match self.form {
-            Form::Table | Form::Dot => Output::Table,
+            Form::Table | Form::Dot | Form::Mermaid => Output::Table,
             Form::Json => Output::Json,
             Form::Ndjson => Output::Ndjson,
         }

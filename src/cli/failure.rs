@@ -21,15 +21,16 @@ pub struct Failure {
 
 /// What a script learns from a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    Error = 1,
-    Usage = 2,
-    NotFound = 4,
+    Error,
+    Usage,
+    NotFound,
     /// It exists already, it changed meanwhile, or its state forbids it.
-    Conflict = 5,
+    Conflict,
     /// Whoever read the output went away: what a shell says of a command that SIGPIPE ended.
-    ReaderGone = 128 + 13,
+    ReaderGone,
+    /// As a command ended that was run for the person.
+    As(u8),
 }
 
 /// What to do when the outcome of a call is not known.
@@ -153,6 +154,7 @@ fn option(field: &str) -> &str {
         "reference" => "REF",
         "parent" => "the parent",
         "targets" => "--target",
+        "selector" => "--select",
         "container_config" if path == first => "--container-config",
         "cache_from" => "--cache-from",
         _ => field,
@@ -230,6 +232,11 @@ impl Failure {
         self.exit
     }
 
+    /// What went wrong, without what to do next; nothing where it has been told already.
+    pub fn words(&self) -> String {
+        self.message.clone().unwrap_or_default()
+    }
+
     /// Tells the failure on standard error.
     pub fn tell(&self) {
         if let Some(text) = self.text() {
@@ -254,7 +261,27 @@ impl Failure {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Error => 1,
+            Exit::Usage => 2,
+            Exit::NotFound => 4,
+            Exit::Conflict => 5,
+            Exit::ReaderGone => Exit::AFTER_SIGNAL + 13,
+            Exit::As(code) => code,
+        })
+    }
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// What shells add to the number of the signal that ended a command.
+    const AFTER_SIGNAL: u8 = 128;
+
+    /// As a shell says of a command that the signal ended.
+    pub fn of_signal(signal: i32) -> Self {
+        let number = u8::try_from(signal).unwrap_or_default();
+        Self::As(Self::AFTER_SIGNAL.saturating_add(number))
     }
 }
 

@@ -3,6 +3,9 @@
 mod address;
 mod backup;
 mod bolt;
+mod build;
+mod builder;
+
 mod cache;
 mod compact;
 mod completions;
@@ -76,6 +79,8 @@ enum Command {
     Config(config::Config),
     Lineage(lineage::Lineage),
     Cache(cache::Cache),
+    Build(Box<build::Build>),
+    Builder(Box<builder::Builder>),
     Import(import::Import),
     Export(export::Export),
     Backup(backup::Backup),
@@ -120,8 +125,11 @@ pub fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Failure> {
     let common = &args.common;
-    if common.form == Form::Dot && !matches!(args.command, Command::Lineage(_)) {
-        let failure = Failure::usage("only lineage is written as a graph");
+    if !args.command.has_form(common.form) {
+        let failure = Failure::usage(match common.form {
+            Form::Mermaid => "only build graph is written in Mermaid",
+            _ => "only lineage and build graph are written as a graph",
+        });
         return Err(failure.next("Give -o json, ndjson or table"));
     }
     match args.command {
@@ -139,6 +147,8 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Config(config) => config.run(common).await,
         Command::Lineage(lineage) => lineage.run(common).await,
         Command::Cache(cache) => cache.run(common).await,
+        Command::Build(build) => build.run(common).await,
+        Command::Builder(builder) => builder.run(common).await,
         Command::Import(import) => import.run(common).await,
         Command::Export(export) => export.run(common).await,
         Command::Backup(backup) => backup.run(common).await,
@@ -147,6 +157,21 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Status(status) => status.run(common).await,
         Command::Verify(verify) => verify.run(common).await,
         Command::Completions(completions) => completions.run(),
+    }
+}
+
+impl Command {
+    /// Whether its results can be written so.
+    fn has_form(&self, form: Form) -> bool {
+        match form {
+            Form::Table | Form::Json | Form::Ndjson => true,
+            Form::Dot => match self {
+                Self::Lineage(_) => true,
+                Self::Build(build) => build.is_graph(),
+                _ => false,
+            },
+            Form::Mermaid => matches!(self, Self::Build(build) if build.is_graph()),
+        }
     }
 }
 

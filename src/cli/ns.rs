@@ -106,6 +106,8 @@ struct NamespaceRecord {
     name: String,
     images: i64,
     configs: i64,
+    builders: i64,
+    build_targets: i64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +185,8 @@ fn table(namespaces: &[Namespace]) -> Table {
         "NAMESPACE",
         "IMAGES",
         "CONFIGS",
+        "BUILDERS",
+        "TARGETS",
         "HISTORY",
         "CREATED",
         "LABELS",
@@ -198,6 +202,8 @@ fn table(namespaces: &[Namespace]) -> Table {
             namespace.name.as_str(),
             &namespace.images.to_string(),
             &namespace.configs.to_string(),
+            &namespace.builders.to_string(),
+            &namespace.build_targets.to_string(),
             &kept(namespace.history_limit),
             &created.unwrap_or_default(),
             &labels.join(","),
@@ -229,6 +235,8 @@ fn block(record: &NamespaceRecord, now: Timestamp) -> Block {
     block.push("Name", &record.name);
     block.push("Images", record.images.to_string());
     block.push("Configs", record.configs.to_string());
+    block.push("Builders", record.builders.to_string());
+    block.push("Build targets", record.build_targets.to_string());
     block.push("History", kept(record.history_limit));
     block.push_pairs("Labels", &record.labels);
     block.push("Created", moment(&record.created_at, now));
@@ -332,22 +340,32 @@ impl Rm {
         let answer = answer.map_err(failure)?;
         let namespace = answer.into_inner().namespace.unwrap_or_default();
         match common.output() {
-            Output::Table => {
-                let configs = match namespace.configs {
-                    0 => String::new(),
-                    configs => format!(" and {configs} configs"),
-                };
-                output::text(&format!(
-                    "{} {}, with {} images{configs}\n",
-                    printable(&namespace.name),
-                    rm::verb(self.dry_run),
-                    namespace.images
-                ))
-            }
+            Output::Table => output::text(&format!(
+                "{} {}, with {}\n",
+                printable(&namespace.name),
+                rm::verb(self.dry_run),
+                held(&namespace)
+            )),
             Output::Json | Output::Ndjson => {
                 output::object(common.output(), &NamespaceRecord::from(namespace))
             }
         }
+    }
+}
+
+/// `3 images, 2 configs and 1 builders`: how many images, and of what else there are some.
+fn held(namespace: &Namespace) -> String {
+    let others = [
+        (namespace.configs, "configs"),
+        (namespace.builders, "builders"),
+        (namespace.build_targets, "build targets"),
+    ];
+    let mut held = vec![format!("{} images", namespace.images)];
+    let others = others.into_iter().filter(|(count, _)| *count > 0);
+    held.extend(others.map(|(count, kind)| format!("{count} {kind}")));
+    match &*held {
+        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        _ => held.concat(),
     }
 }
 
@@ -386,6 +404,8 @@ impl From<Namespace> for NamespaceRecord {
             name: namespace.name,
             images: namespace.images,
             configs: namespace.configs,
+            builders: namespace.builders,
+            build_targets: namespace.build_targets,
             labels: namespace.labels,
             history_limit: namespace.history_limit,
             etag: namespace.etag,

@@ -15,8 +15,10 @@ pub enum Form {
     Json,
     /// One object a line
     Ndjson,
-    /// A graph in the language of Graphviz; lineage only
+    /// A graph in the language of Graphviz; lineage and build graph only
     Dot,
+    /// A graph in the language of Mermaid; build graph only
+    Mermaid,
 }
 
 /// How results are written.

@@ -27,6 +27,8 @@ struct StatusRecord {
     namespaces: i64,
     images: i64,
     configs: i64,
+    builders: i64,
+    build_targets: i64,
     records: i64,
     tables: i64,
     size_bytes: i64,
@@ -74,6 +76,8 @@ fn block(status: &StatusRecord, now: Timestamp) -> Block {
     block.push("Namespaces", status.namespaces.to_string());
     block.push("Images", status.images.to_string());
     block.push("Configs", status.configs.to_string());
+    block.push("Builders", status.builders.to_string());
+    block.push("Build targets", status.build_targets.to_string());
     block.push("Records", status.records.to_string());
     block.push("Tables", status.tables.to_string());
     block.push("Revision", status.revision.to_string());
@@ -105,6 +109,8 @@ impl From<StatusResponse> for StatusRecord {
             namespaces: answer.namespaces,
             images: answer.images,
             configs: answer.configs,
+            builders: answer.builders,
+            build_targets: answer.build_targets,
             records: answer.records,
             tables: answer.tables,
             size_bytes: answer.size_bytes,

@@ -32,6 +32,6 @@ pub use invalid::Invalid;
 pub use labels::Labels;
 pub use lease::{Lease, LeaseId, Resource, ResourceId, Snapshotter};
 pub use name::{ImageName, Namespace};
-pub use namespace::{HistoryLimit, NamespaceRecord};
+pub use namespace::{Contents, HistoryLimit, NamespaceRecord};
 pub use platform::{Preference, RunPlatform};
 pub use timestamp::Timestamp;

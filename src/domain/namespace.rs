@@ -1,5 +1,7 @@
 //! A namespace's own record.
 
+use std::fmt;
+
 use super::{Invalid, Labels, Namespace, Timestamp};
 
 /// A namespace and what was noted on it.
@@ -13,9 +15,48 @@ pub struct NamespaceRecord {
     pub updated_at: Timestamp,
 }
 
+/// How much a namespace holds of what keeps it from going.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub images: u64,
+    pub configs: u64,
+    pub builders: u64,
+    pub targets: u64,
+}
+
 /// How many superseded generations are kept for a name: at most 1,000; 0 keeps none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HistoryLimit(u32);
+
+impl Contents {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Each kind of which there are some, and how many.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let kinds = [
+            ("images", self.images),
+            ("configs", self.configs),
+            ("builders", self.builders),
+            ("build targets", self.targets),
+        ];
+        kinds.into_iter().filter(|(_, count)| *count > 0)
+    }
+}
+
+/// `3 images and 2 configs`.
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.kinds().map(|(kind, count)| format!("{count} {kind}"));
+        let held: Vec<String> = held.collect();
+        match &*held {
+            [] => f.write_str("nothing"),
+            [one] => f.write_str(one),
+            [most @ .., last] => write!(f, "{} and {last}", most.join(", ")),
+        }
+    }
+}
 
 impl HistoryLimit {
     pub const MAX: u32 = 1000;

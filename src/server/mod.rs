@@ -25,6 +25,7 @@ use crate::store::Swept;
 
 pub use self::defaults::{default_addresses, default_root};
 pub use self::listen::{Listen, ParseListenError};
+pub(crate) use self::open::uptime;
 pub use self::open::{restore, system};
 
 /// What a server serves, and where.
@@ -77,6 +78,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often the time is noted that claims go by.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
 
 /// Calls that one connection may have under way.
 const MAX_CALLS: u32 = 1024;
@@ -188,13 +192,21 @@ async fn sweep(store: Store) {
                     days = swept.days,
                     names = swept.names,
                     leases = swept.leases,
+                    parents = swept.parents,
+                    claims = swept.claims,
+                    pins = swept.pins,
                     "removed what had expired"
                 );
             }
             Ok(_) => {}
             Err(cause) => tracing::warn!(%cause, "could not remove what has expired"),
         }
-        tokio::time::sleep(SWEEP_EVERY).await;
+        for _ in 0..SWEEP_EVERY.as_secs() / NOTE_EVERY.as_secs() {
+            tokio::time::sleep(NOTE_EVERY).await;
+            if let Err(cause) = store.note_time().await {
+                tracing::warn!(%cause, "could not note the time that claims go by");
+            }
+        }
     }
 }
 

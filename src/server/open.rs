@@ -4,7 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::domain::Timestamp;
 use crate::error::Error;
@@ -15,6 +17,7 @@ use crate::store::{self, RestoreError, Restored, Store, StoreId, Surroundings};
 pub fn system() -> Surroundings {
     Surroundings {
         clock: Arc::new(now),
+        uptime: Arc::new(uptime),
         new_id: Arc::new(|| {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&random().to_be_bytes());
@@ -31,6 +34,17 @@ fn now() -> Timestamp {
         .unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     Timestamp::new(seconds, since.subsec_nanos()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Counts while the machine is suspended too, where the system has such a clock.
+pub(crate) fn uptime() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let clock = ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let clock = ClockId::Monotonic;
+    let up = clock_gettime(clock);
+    let seconds = u64::try_from(up.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(up.tv_nsec).unwrap_or_default())
 }
 
 /// A number that nobody can foresee: the standard library seeds its hashers by the system's source.

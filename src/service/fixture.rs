@@ -1,6 +1,7 @@
 //! What tests of the faces share: a store whose clock stands, and a client without a network.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Code, Request, Response, Status};
 
@@ -11,6 +12,7 @@ use crate::store::{Store, StoreId, Surroundings};
 pub async fn store(kv: Arc<dyn Kv>) -> Store {
     let surroundings = Surroundings {
         clock: Arc::new(|| Timestamp::new(1000, 0).unwrap()),
+        uptime: Arc::new(|| Duration::from_secs(1000)),
         new_id: Arc::new(|| StoreId([9; 16])),
     };
     Store::on(kv, surroundings).await.unwrap()

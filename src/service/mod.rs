@@ -57,6 +57,8 @@ pub fn routes_with(store: &Store, options: &Options) -> Routes {
         .add_service(RequestLayer::NATIVE.layer(native::namespaces(store)))
         .add_service(RequestLayer::NATIVE.layer(native::configs(store)))
         .add_service(RequestLayer::NATIVE.layer(native::build_cache(store)))
+        .add_service(RequestLayer::NATIVE.layer(native::builders(store)))
+        .add_service(RequestLayer::NATIVE.layer(native::build_targets(store)))
         .add_service(RequestLayer::NATIVE.layer(native::store(store)));
     containerd::add_to(&mut routes, store, options);
     let routes = routes.routes().into_axum_router();
@@ -70,6 +72,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
         v1::namespaces_server::SERVICE_NAME,
         v1::configs_server::SERVICE_NAME,
         v1::build_cache_server::SERVICE_NAME,
+        v1::builders_server::SERVICE_NAME,
+        v1::build_targets_server::SERVICE_NAME,
         v1::store_server::SERVICE_NAME,
     ]
     .into_iter()

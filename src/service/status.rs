@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::containerd::{Fault, Kind};
+use crate::domain::build::{ClaimRefused, EventKind, GraphError};
 use crate::domain::{ConfigId, FilterError, Invalid};
 use crate::error::{Error, Subject};
 
@@ -120,6 +121,19 @@ impl Error {
             Self::HasChildren(_) => (Code::FailedPrecondition, "HAS_CHILDREN"),
             Self::ConfigFull { .. } => (Code::FailedPrecondition, "CONFIG_FULL"),
             Self::TargetFull { .. } => (Code::FailedPrecondition, "TARGET_FULL"),
+            Self::Claim { .. } => (Code::Aborted, "CLAIM_REFUSED"),
+            Self::IllegalTransition { .. } => (Code::FailedPrecondition, "ILLEGAL_TRANSITION"),
+            Self::Graph(cause) => match **cause {
+                GraphError::Duplicate(_) => (Code::AlreadyExists, "DUPLICATE_TARGET"),
+                GraphError::Unknown(_) => (Code::InvalidArgument, "UNKNOWN_DEPENDENCY"),
+                GraphError::Cycle(_) => (Code::InvalidArgument, "CYCLE"),
+                GraphError::TooLarge { .. } => (Code::InvalidArgument, "GRAPH_TOO_LARGE"),
+            },
+            Self::GraphChanged { .. } => (Code::Aborted, "GRAPH_CHANGED"),
+            Self::HasDependents { .. } => (Code::FailedPrecondition, "HAS_DEPENDENTS"),
+            Self::NotBumpable(_) => (Code::FailedPrecondition, "NOT_BUMPABLE"),
+            Self::InUse(_) => (Code::FailedPrecondition, "IN_USE"),
+            Self::BuilderFull { .. } => (Code::ResourceExhausted, "BUILDER_FULL"),
             Self::ReadsTooMuch { .. } => (Code::InvalidArgument, "WRITE_TOO_LARGE"),
             Self::LeaseFull { .. } => (Code::ResourceExhausted, "LEASE_FULL"),
             Self::UnknownRevision { .. } => (Code::OutOfRange, "UNKNOWN_REVISION"),
@@ -159,8 +173,48 @@ impl Error {
             say("name", &subject.name());
         };
         match self {
-            Self::NotFound(subject) | Self::Exists(subject) | Self::HasChildren(subject) => {
+            Self::NotFound(subject)
+            | Self::Exists(subject)
+            | Self::HasChildren(subject)
+            | Self::InUse(subject) => about(subject),
+            Self::Claim { subject, refused } => {
                 about(subject);
+                match refused {
+                    ClaimRefused::Held { holder, deadline } => {
+                        say("holder", holder);
+                        say("deadline", deadline);
+                    }
+                    ClaimRefused::Superseded { holder } => say("holder", holder),
+                    ClaimRefused::Late { deadline } => say("deadline", deadline),
+                    ClaimRefused::NotHeld | ClaimRefused::PinEnded => {}
+                }
+            }
+            Self::IllegalTransition { subject, illegal } => {
+                about(subject);
+                let legal: Vec<_> = illegal.legal().map(EventKind::name).collect();
+                say("state", &illegal.state());
+                say("legal", &legal.join(","));
+            }
+            Self::Graph(_) | Self::NotBumpable(_) => {}
+            Self::GraphChanged {
+                namespace, current, ..
+            } => {
+                say("namespace", namespace);
+                say("graph_revision", current);
+            }
+            Self::HasDependents {
+                subject,
+                dependents,
+                has_more,
+            } => {
+                about(subject);
+                let keys: Vec<_> = dependents.iter().map(ToString::to_string).collect();
+                say("dependents", &keys.join(","));
+                say("has_more", has_more);
+            }
+            Self::BuilderFull { builder, limit, .. } => {
+                about(builder);
+                say("limit", limit);
             }
             Self::EtagMismatch {
                 subject, current, ..
@@ -176,12 +230,13 @@ impl Error {
             }
             Self::NotEmpty {
                 namespace,
-                images,
-                configs,
+                contents,
             } => {
                 say("namespace", namespace);
-                say("images", images);
-                say("configs", configs);
+                say("images", &contents.images);
+                say("configs", &contents.configs);
+                say("builders", &contents.builders);
+                say("targets", &contents.targets);
             }
             Self::Ambiguous {
                 namespace,
@@ -263,11 +318,14 @@ impl From<Error> for Status {
                     shortened(invalid.reason()),
                 );
             }
+            Error::Graph(graph) => {
+                details.add_bad_request_violation("targets", shortened(&graph.to_string()));
+            }
             Error::NotEmpty { namespace, .. } => {
                 details.add_precondition_failure_violation(
                     "EMPTY",
                     format!("namespaces/{namespace}"),
-                    "it must hold no images and no configs, or the deletion must be forced",
+                    "it must hold nothing, or the deletion must be forced",
                 );
             }
             Error::Contended { .. } | Error::TooManySnapshots { .. } => {
@@ -352,7 +410,11 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Algorithm, Digest};
+    use crate::domain::build::{
+        BuilderKey, BumpRefused, Dependency, Graph, IllegalEvent, Label, NoBump, State, Target,
+        UnknownDependency,
+    };
+    use crate::domain::{Algorithm, Contents, Digest, Labels, RunPlatform};
     use crate::kv::{CompactError, OpenError, Revision};
 
     /// One of each variant; the match in `wire` has no wildcard, so a new one is missed by neither.
@@ -377,8 +439,12 @@ mod tests {
             },
             Error::NotEmpty {
                 namespace: namespace.clone(),
-                images: 3,
-                configs: 2,
+                contents: Contents {
+                    images: 3,
+                    configs: 2,
+                    builders: 1,
+                    targets: 4,
+                },
             },
             Error::Ambiguous {
                 namespace: namespace.clone(),
@@ -397,6 +463,48 @@ mod tests {
             Error::TargetFull {
                 namespace: namespace.clone(),
                 target: Box::new(digest),
+                limit: 1000,
+            },
+            Error::Claim {
+                subject: Subject::Target(namespace.clone(), "a@1".to_owned()),
+                refused: ClaimRefused::NotHeld,
+            },
+            Error::IllegalTransition {
+                subject: Subject::Target(namespace.clone(), "a@1".to_owned()),
+                illegal: IllegalEvent::InState {
+                    state: State::Error,
+                    event: EventKind::BuildOk,
+                },
+            },
+            Error::Graph(Box::new(GraphError::Duplicate("a@1".parse().unwrap()))),
+            Error::Graph(Box::new(GraphError::Unknown(vec![UnknownDependency {
+                target: "a@1".parse().unwrap(),
+                name: "b".parse().unwrap(),
+                versions: vec!["2".parse().unwrap()],
+            }]))),
+            Error::Graph(Box::new(GraphError::TooLarge {
+                what: "targets",
+                found: 3,
+                limit: 2,
+            })),
+            Error::Graph(Box::new(Graph::new(looped()).unwrap_err())),
+            Error::GraphChanged {
+                namespace: namespace.clone(),
+                expected: Revision(3),
+                current: Revision(4),
+            },
+            Error::HasDependents {
+                subject: Subject::Target(namespace.clone(), "a@1".to_owned()),
+                dependents: vec!["b@1".parse().unwrap(), "c@2".parse().unwrap()],
+                has_more: true,
+            },
+            Error::NotBumpable(BumpRefused {
+                refused: vec![("a@1".parse().unwrap(), NoBump::NotFound)],
+            }),
+            Error::InUse(Subject::Builder(namespace.clone(), builder())),
+            Error::BuilderFull {
+                builder: Subject::Builder(namespace.clone(), builder()),
+                what: "generations",
                 limit: 1000,
             },
             Error::ReadsTooMuch {
@@ -452,6 +560,29 @@ mod tests {
                 path: "/x".into(),
                 cause: io(),
             }),
+        ]
+    }
+
+    fn builder() -> Box<BuilderKey> {
+        let platform = RunPlatform {
+            architecture: "amd64".to_owned(),
+            ..RunPlatform::default()
+        };
+        let base = "debian:13".parse().unwrap();
+        Box::new(BuilderKey::new(base, &platform, "r1".parse().unwrap()).unwrap())
+    }
+
+    /// Two targets that are built on each other.
+    fn looped() -> Vec<(Target, State)> {
+        let target = |name: &str, on: &str| {
+            let key = format!("{name}@1").parse().unwrap();
+            let label = Label::new(None, None, &key).unwrap();
+            let on = Dependency::on(on.parse().unwrap());
+            Target::new(key, label, [on].into(), Labels::default()).unwrap()
+        };
+        vec![
+            (target("a", "b"), State::ToBuild),
+            (target("b", "a"), State::ToBuild),
         ]
     }
 

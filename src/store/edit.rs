@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::coop;
 
+use super::claims::Moment;
 use super::epoch::Known;
 use super::request::{self, Remembered, RequestId};
 use super::wire::Outcome;
@@ -13,7 +14,7 @@ use super::{At, Store};
 use crate::domain::Timestamp;
 use crate::error::Error;
 use crate::kv::{
-    Batch, CommitError, Guard, Key, Revision, Rows, Scanned, Snapshot, Table, Versioned,
+    Batch, Change, CommitError, Guard, Key, Revision, Rows, Scanned, Snapshot, Table, Versioned,
 };
 
 /// What a write has to see before it decides. It reads from one view, as often as it has to: what it reads
@@ -39,6 +40,8 @@ pub(super) struct View<'a> {
     /// The revisions that the store has had.
     pub known: Known,
     pub now: Timestamp,
+    /// What claims go by.
+    pub moment: Moment,
 }
 
 /// A look at rows that are known beforehand, but for one step.
@@ -88,6 +91,7 @@ impl Store {
             read: AtomicUsize::new(0),
             known: self.known(snapshot.revision()),
             now: self.now(),
+            moment: self.moment(),
         }
     }
 
@@ -133,7 +137,9 @@ impl Store {
                 mut batch,
                 mut value,
             } = decide(&seen)?;
-            if let Some(once) = once {
+            if let Some(once) = once
+                && value.is_worth_remembering()
+            {
                 request::remember(&mut batch, once, &value, now);
             }
             if batch.is_empty() {
@@ -223,6 +229,12 @@ impl<'a> View<'a> {
     /// How many rows a table has, without reading them.
     pub async fn count(&self, table: &Table) -> Result<u64, Error> {
         Ok(self.snapshot.count(table).await?)
+    }
+
+    /// Up to `limit` changes after a revision, oldest first.
+    pub async fn changes(&self, after: Revision, limit: usize) -> Result<Vec<Change>, Error> {
+        coop::consume_budget().await;
+        Ok(self.snapshot.changes(after, limit).await?)
     }
 
     /// Bytes of records that have been read.

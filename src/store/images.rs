@@ -300,7 +300,7 @@ impl<'a> Images<'a> {
     /// [`Error::SnapshotExpired`] when its initial records take too long to read, and with
     /// [`Error::GoingAway`] when the store closes.
     pub async fn watch(&self, request: WatchImages) -> Result<ImageWatch, Error> {
-        super::watch::images(self.store, request).await
+        super::watch::records(self.store, request).await
     }
 
     /// How many records match. Reads none of them when the query is a whole namespace, and the rows

@@ -2,10 +2,13 @@
 //!
 //! Reads take a snapshot; writes take a snapshot, decide with a pure function and commit one batch,
 //! again from the start if another write came between (`edit`). [`Store`] opens and owns the engine;
-//! [`Images`], [`Namespaces`], [`Leases`], [`Configs`] and [`BuildCache`] are the typed calls.
+//! [`Images`], [`Namespaces`], [`Leases`], [`Configs`], [`BuildCache`], [`Builders`] and [`BuildTargets`] are the
+//! typed calls.
 
 mod backup;
+mod builders;
 mod cache;
+mod claims;
 mod configs;
 mod edit;
 mod epoch;
@@ -23,6 +26,7 @@ mod schema;
 mod status;
 mod stream;
 mod sweep;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -39,11 +43,18 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::build::Steady;
 use crate::domain::{Namespace, Timestamp};
 use crate::error::Error;
 use crate::kv::{Batch, CommitError, Compacted, Guard, Kv, Revision, Snapshot};
 
 pub use self::backup::{BackupPart, BackupStream, LastBackup};
+pub use self::builders::{
+    AbandonBuilder, AcquireBuilder, Acquired, Acquisition, BuilderEntry, BuilderObservation,
+    BuilderPut, Builders, CompleteBuilder, Completed, ConfirmRemoved, Confirmed, DeleteBuilder,
+    Failure, Judged, Pinned, PruneBuilder, PruneVerdict, Pruned, PutBuilder, ReportBuilder,
+    Reported, StoredBuilder,
+};
 pub use self::cache::{
     BuildCache, Hit, HitKind, LocalMiss, Looked, Lookup, Miss, Skipped, SourceMiss,
     SourceMissReason,
@@ -70,10 +81,19 @@ pub use self::restore::{RestoreError, Restored, restore};
 pub use self::status::Status;
 pub use self::stream::{ImageChunk, ImageStream, LongRead};
 pub use self::sweep::Swept;
+use self::targets::Graphs;
+pub use self::targets::{
+    AppliedTargets, ApplyTargets, BuildTargets, BumpTarget, BumpedTarget, BumpedTargets,
+    ClaimTarget, ClaimedTarget, Counted, DeleteTarget, DependencyLabel, Dependents, IdleTargets,
+    NextTarget, ObserveTargets, ObservedKind, ObservedTarget, OfGraph, ReleaseTarget, RenewTarget,
+    ResetTargets, RunningTarget, TargetEntry, TargetObservation, TransitionTarget,
+    TransitionedTarget,
+};
 pub use self::verify::{Problem, Verified};
 pub use self::watch::{
-    Changes, ImageChanges, ImageEvent, ImageWatch, StoreChanges, StoreEvent, StoreWatch, Watch,
-    WatchImages, WatchMessage, WatchStart,
+    Changes, ImageChanges, ImageEvent, ImageMessage, ImageWatch, StoreChanges, StoreEvent,
+    StoreWatch, TargetChanges, TargetEvent, TargetMessage, TargetWatch, Watch, WatchImages,
+    WatchMessage, WatchStart, WatchTargets,
 };
 pub use self::write::{Act, Applied, ImageWrite};
 
@@ -88,6 +108,8 @@ pub struct Store {
 pub struct Surroundings {
     /// Tells the time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Tells how long the machine has been up, or anything else that counts time and that nobody sets.
+    pub uptime: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// Makes an id for a new store.
     pub new_id: Arc<dyn Fn() -> StoreId + Send + Sync>,
 }
@@ -129,7 +151,9 @@ struct Inner {
     gaps: Arc<[Gap]>,
     surroundings: Surroundings,
     opened_at: Timestamp,
+    steady: Steady,
     stripes: Stripes,
+    graphs: Graphs,
     long_reads: Arc<Semaphore>,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -152,8 +176,20 @@ impl Store {
     pub async fn on(kv: Arc<dyn Kv>, surroundings: Surroundings) -> Result<Self, Error> {
         let opened_at = (surroundings.clock)();
         let id = prepare(&*kv, &surroundings, opened_at).await?;
-        let gaps = kv.snapshot().await?.get(&[schema::gaps()]).await?.remove(0);
+        let snapshot = kv.snapshot().await?;
+        let gaps = snapshot.get(&[schema::gaps()]).await?.remove(0);
+        let noted = match claims::noted(&*snapshot).await {
+            // One that makes no sense is as good as none.
+            Err(Error::Corrupt(_)) => None,
+            noted => noted?,
+        };
+        let steady = Steady::starting(noted, opened_at, (surroundings.uptime)());
         let gaps = gaps.map_or(Ok(Vec::new()), |row| schema::parse_gaps(&row.value))?;
+        drop(snapshot);
+        if let Some(noted) = noted {
+            let now = steady.at((surroundings.uptime)());
+            claims::renew_all(&*kv, noted.steady, now, opened_at).await?;
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 kv,
@@ -161,7 +197,9 @@ impl Store {
                 gaps: gaps.into(),
                 surroundings,
                 opened_at,
+                steady,
                 stripes: Stripes::new(),
+                graphs: Graphs::default(),
                 long_reads: Arc::new(Semaphore::new(MAX_LONG_READS)),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
@@ -199,6 +237,16 @@ impl Store {
         Configs { store: self }
     }
 
+    /// The calls on builders.
+    pub fn builders(&self) -> Builders<'_> {
+        Builders { store: self }
+    }
+
+    /// The calls on build targets.
+    pub fn build_targets(&self) -> BuildTargets<'_> {
+        BuildTargets { store: self }
+    }
+
     pub fn id(&self) -> StoreId {
         self.inner.id
     }
@@ -220,6 +268,8 @@ impl Store {
         self.inner.closing.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        // What cannot be noted is guessed by the machine's clock.
+        let _ = self.note_time().await;
         self.inner.kv.close().await;
     }
 

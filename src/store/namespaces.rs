@@ -12,9 +12,11 @@ use super::request::{Remembered, RequestId};
 use super::walk::Cursor;
 use super::wire::{Outcome, Recorded};
 use super::{At, Store, Stored, schema, wire};
-use crate::domain::{Dating, Invalid, Namespace, NamespaceChange, NamespaceRecord, Timestamp};
+use crate::domain::{
+    Contents, Dating, Invalid, Namespace, NamespaceChange, NamespaceRecord, Timestamp,
+};
 use crate::error::{Error, Subject};
-use crate::kv::{Batch, Guard, Revision, Rows, Snapshot, Versioned};
+use crate::kv::{Batch, Guard, Revision, Rows, Snapshot, Table, Versioned};
 
 /// The calls on namespaces; from [`Store::namespaces`].
 #[derive(Clone, Copy)]
@@ -52,8 +54,7 @@ pub struct DeleteNamespace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceEntry {
     pub stored: Stored<NamespaceRecord>,
-    pub images: u64,
-    pub configs: u64,
+    pub contents: Contents,
 }
 
 /// What a Put of a namespace did.
@@ -158,7 +159,7 @@ impl Namespaces<'_> {
         })
     }
 
-    /// Removes a namespace. One that holds images or configs goes only if forced, and then with all in it, in
+    /// Removes a namespace. One that holds anything goes only if forced, and then with all in it, in
     /// one step.
     ///
     /// [`Error::NotFound`] when there is none, [`Error::NotEmpty`], and what the precondition says.
@@ -182,7 +183,7 @@ impl Namespaces<'_> {
         let keys = [schema::namespace_key(name)];
         let reads = Reads {
             keys: &keys,
-            counted: &[schema::images(name), schema::configs(name)],
+            counted: &holding(name),
             then: None,
         };
         self.store.edit(&keys, &reads, once, decide).await
@@ -241,11 +242,35 @@ async fn entry(
     snapshot: &dyn Snapshot,
     stored: Stored<NamespaceRecord>,
 ) -> Result<NamespaceEntry, Error> {
-    Ok(NamespaceEntry {
-        images: snapshot.count(&schema::images(&stored.namespace)).await?,
-        configs: snapshot.count(&schema::configs(&stored.namespace)).await?,
-        stored,
-    })
+    let mut counted = [0; 4];
+    for (count, table) in counted.iter_mut().zip(holding(&stored.namespace)) {
+        *count = snapshot.count(&table).await?;
+    }
+    let contents = contents(&counted);
+    Ok(NamespaceEntry { stored, contents })
+}
+
+/// The tables whose rows keep a namespace from going.
+fn holding(namespace: &Namespace) -> [Table; 4] {
+    [
+        schema::images(namespace),
+        schema::configs(namespace),
+        schema::builders(namespace),
+        schema::build_targets(namespace),
+    ]
+}
+
+/// How many rows those have, in their order.
+fn contents(counted: &[u64]) -> Contents {
+    let &[images, configs, builders, targets] = counted else {
+        unreachable!("as many counts as tables");
+    };
+    Contents {
+        images,
+        configs,
+        builders,
+        targets,
+    }
 }
 
 fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>, Error> {
@@ -275,8 +300,7 @@ fn decide_put(request: &PutNamespace, seen: &Seen) -> Result<Decision<PutEntry>,
                 record,
                 revision: revision.unwrap_or(Revision::ZERO),
             },
-            images: seen.counted[0],
-            configs: seen.counted[1],
+            contents: contents(&seen.counted),
         },
         changed,
         created: old.is_none(),
@@ -302,17 +326,15 @@ fn decide_delete(request: &DeleteNamespace, seen: &Seen) -> Result<Decision<PutE
     };
     let found = NamespaceEntry {
         stored: stored(name, row.clone())?,
-        images: seen.counted[0],
-        configs: seen.counted[1],
+        contents: contents(&seen.counted),
     };
     request
         .when
         .check(subject, Some((found.stored.revision, None)), &seen.known)?;
-    if found.images + found.configs > 0 && !request.force {
+    if !found.contents.is_empty() && !request.force {
         return Err(Error::NotEmpty {
             namespace: name.clone(),
-            images: found.images,
-            configs: found.configs,
+            contents: found.contents,
         });
     }
     let deleted = PutEntry {
@@ -330,7 +352,7 @@ fn decide_delete(request: &DeleteNamespace, seen: &Seen) -> Result<Decision<PutE
         .delete(key)
         .frees_space();
     if !request.force {
-        for table in [schema::images(name), schema::configs(name)] {
+        for table in holding(name) {
             batch.guard(Guard::Empty(table.key(Bytes::new())));
         }
     }
@@ -351,15 +373,10 @@ impl Remembered for PutEntry {
     }
 
     fn outcomes(&self) -> Vec<Outcome> {
-        let NamespaceEntry {
-            stored,
-            images,
-            configs,
-        } = &self.entry;
+        let NamespaceEntry { stored, contents } = &self.entry;
         let record = Recorded::Namespace {
             record: stored.record.clone(),
-            images: *images,
-            configs: *configs,
+            contents: *contents,
         };
         vec![Outcome {
             stored: Some(Stored {
@@ -376,12 +393,7 @@ impl Remembered for PutEntry {
         let outcome = outcomes.pop()?;
         let Some(Stored {
             namespace,
-            record:
-                Recorded::Namespace {
-                    record,
-                    images,
-                    configs,
-                },
+            record: Recorded::Namespace { record, contents },
             revision,
         }) = outcome.stored
         else {
@@ -394,8 +406,7 @@ impl Remembered for PutEntry {
                     record,
                     revision,
                 },
-                images,
-                configs,
+                contents,
             },
             changed: outcome.changed,
             created: outcome.created,

@@ -22,6 +22,11 @@ pub(super) trait Remembered: Sized {
     /// Gives what was written its revision.
     fn settle(&mut self, revision: Revision);
 
+    /// Whether the answer is kept. One that says to ask again later is not.
+    fn is_worth_remembering(&self) -> bool {
+        true
+    }
+
     fn outcomes(&self) -> Vec<Outcome>;
 
     /// The answer again; `None` where the outcomes are those of another kind of request.

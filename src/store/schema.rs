@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! meta                        "schema" -> u32, "store" -> 16 bytes, "backup" -> LastBackup,
-//!                             "gaps" -> revisions that there never were; the one table outside a version
+//!                             "gaps" -> revisions that there never were, "steady" -> SteadyRecord; the one table
+//!                             outside a version
 //! v1/namespaces               name -> NamespaceRecord
 //! v1/<namespace>/images       name -> ImageRecord
 //! v1/<namespace>/digests      digest, name -> (nothing)        the index of images by target
@@ -27,6 +28,13 @@
 //!                             the index of build steps
 //! v1/<namespace>/gone         link -> (nothing)                links that lead nowhere and may have rows
 //! v1/<namespace>/lineage      "turn" -> (nothing)              written whenever a config gets a parent
+//! v1/<namespace>/builders     builder -> BuilderRecord
+//! v1/<namespace>/generations  builder, sequence -> BuilderGenerationRecord    the images that builders have
+//! v1/<namespace>/pins         builder, id of a pin -> PinRecord               who uses which of them
+//! v1/<namespace>/builderclaims                builder -> ClaimRecord          who makes a new one
+//! v1/<namespace>/buildtargets name, version -> TargetRecord
+//! v1/<namespace>/buildclaims  name, version -> ClaimRecord     who is at which of them
+//! v1/<namespace>/buildgraph   "graph" -> (nothing)             written whenever they depend otherwise on each other
 //! v1/requests-<day>           request id -> RequestRecord
 //! v1/changes                  kept by the engine: revision -> ChangeRecord
 //! ```
@@ -35,10 +43,12 @@
 //! one byte for the algorithm and then its bytes, of a length that the algorithm fixes; numbers have
 //! eight bytes, the high one first, nanoseconds four and layers two; a layer is the SHA-256 of its chain id's text; a link is an id and a revision; text comes last, or ends with NUL, which no name has. So the leading parts of a key are a prefix of all keys that share them.
 
+mod build;
 mod configs;
 
 use bytes::Bytes;
 
+pub use self::build::*;
 pub use self::configs::*;
 use super::backup::LastBackup;
 use super::epoch::Gap;
@@ -150,7 +160,7 @@ pub fn whose_images(path: &str) -> Option<&str> {
 }
 
 /// The tables that a namespace may have.
-const TENANT_KINDS: [&str; 21] = [
+const TENANT_KINDS: [&str; 28] = [
     "images",
     "digests",
     "history",
@@ -172,6 +182,13 @@ const TENANT_KINDS: [&str; 21] = [
     "cache",
     "gone",
     "lineage",
+    "builders",
+    "generations",
+    "pins",
+    "builderclaims",
+    "buildtargets",
+    "buildclaims",
+    "buildgraph",
 ];
 
 /// The namespace that a table is of, and its kind.
@@ -209,6 +226,13 @@ pub fn tenant_tables(namespace: &Namespace) -> [Table; TENANT_KINDS.len()] {
         cache(namespace),
         gone(namespace),
         lineage_key(namespace).table,
+        builders(namespace),
+        generations(namespace),
+        pins(namespace),
+        builder_claims(namespace),
+        build_targets(namespace),
+        build_claims(namespace),
+        build_graph_key(namespace).table,
     ]
 }
 

@@ -24,7 +24,10 @@ pub struct Status {
     pub namespaces: u64,
     pub images: u64,
     pub configs: u64,
-    /// Records of all kinds: namespaces, images, generations in history, leases, configs.
+    pub builders: u64,
+    /// Build targets.
+    pub targets: u64,
+    /// Records of all kinds: namespaces, images, generations in history, leases, configs, builders, build targets.
     pub records: u64,
     pub tables: u64,
     /// Bytes on disk.
@@ -51,6 +54,8 @@ struct Counts {
     generations: u64,
     leases: u64,
     configs: u64,
+    builders: u64,
+    targets: u64,
     tables: u64,
     last_backup: Option<LastBackup>,
 }
@@ -73,11 +78,15 @@ impl Store {
             namespaces: counts.namespaces,
             images: counts.images,
             configs: counts.configs,
+            builders: counts.builders,
+            targets: counts.targets,
             records: counts.namespaces
                 + counts.images
                 + counts.generations
                 + counts.leases
-                + counts.configs,
+                + counts.configs
+                + counts.builders
+                + counts.targets,
             tables: counts.tables,
             size_bytes: disk.size_bytes,
             reusable_bytes: disk.reusable_bytes,
@@ -92,28 +101,31 @@ impl Store {
     async fn counts(&self) -> Result<Counts, Error> {
         let snapshot = self.snapshot().await?;
         let names = Namespaces::names(&*snapshot).await?;
-        let (mut images, mut generations, mut leases, mut configs) = (0, 0, 0, 0);
+        let mut counts = Counts {
+            revision: snapshot.revision(),
+            namespaces: names.len() as u64,
+            ..Counts::default()
+        };
         for name in &names {
             coop::consume_budget().await;
-            images += snapshot.count(&schema::images(name)).await?;
-            generations += snapshot.count(&schema::history(name)).await?;
-            leases += snapshot.count(&schema::leases(name)).await?;
-            configs += snapshot.count(&schema::configs(name)).await?;
+            for (count, table) in [
+                (&mut counts.images, schema::images(name)),
+                (&mut counts.generations, schema::history(name)),
+                (&mut counts.leases, schema::leases(name)),
+                (&mut counts.configs, schema::configs(name)),
+                (&mut counts.builders, schema::builders(name)),
+                (&mut counts.targets, schema::build_targets(name)),
+            ] {
+                *count += snapshot.count(&table).await?;
+            }
         }
+        counts.oldest_revision = snapshot.oldest_change().await?;
+        counts.tables = snapshot.tables("").await?.len() as u64;
         let last_backup = snapshot.get(&[schema::last_backup()]).await?.remove(0);
-        Ok(Counts {
-            revision: snapshot.revision(),
-            oldest_revision: snapshot.oldest_change().await?,
-            namespaces: names.len() as u64,
-            images,
-            generations,
-            leases,
-            configs,
-            tables: snapshot.tables("").await?.len() as u64,
-            last_backup: last_backup
-                .map(|row| schema::parse_last_backup(&row.value))
-                .transpose()?,
-        })
+        counts.last_backup = last_backup
+            .map(|row| schema::parse_last_backup(&row.value))
+            .transpose()?;
+        Ok(counts)
     }
 
     /// Why writes are refused, as it changes; `None` while they are not.

@@ -1,7 +1,8 @@
-//! What time alone removes: answers to requests, leases, and the history of names that are gone.
+//! What time alone removes: answers to requests, leases, claims and pins, and the history of names that are gone.
 
 use bytes::Bytes;
 
+use super::builders::sweep_claims;
 use super::configs::sweep_links;
 use super::edit::as_seen;
 use super::namespaces::Namespaces;
@@ -21,6 +22,10 @@ pub struct Swept {
     pub leases: usize,
     /// Configs that have gone, with what their children still had of them.
     pub parents: usize,
+    /// Claims on builders and build targets that have ended.
+    pub claims: usize,
+    /// Pins that have ended.
+    pub pins: usize,
     /// Whether there is more to remove at once.
     pub has_more: bool,
 }
@@ -34,9 +39,15 @@ const NAMES: usize = 200;
 impl Store {
     /// Removes what has expired by the store's clock, a bounded piece of it.
     ///
-    /// A server calls this now and then; an embedder who does not run one does too.
+    /// A server calls this now and then; an embedder who does not run one does too. Also notes the time that claims go
+    /// by, where there ever were any, so that a store that is not closed loses little of it.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let now = self.now();
+        match self.note_time().await {
+            // What frees space comes next.
+            Ok(()) | Err(Error::DiskFull { .. }) => {}
+            Err(other) => return Err(other),
+        }
         let snapshot = self.snapshot().await?;
         let mut swept = Swept {
             days: self.forget_requests(&*snapshot, now).await?,
@@ -61,6 +72,10 @@ impl Store {
             let links = sweep_links(self, &*snapshot, &namespace).await?;
             swept.parents += links.links;
             swept.has_more |= links.has_more;
+            let ended = sweep_claims(self, &*snapshot, &namespace).await?;
+            swept.claims += ended.claims;
+            swept.pins += ended.pins;
+            swept.has_more |= ended.has_more;
         }
         Ok(swept)
     }

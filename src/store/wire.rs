@@ -1,23 +1,40 @@
 //! Records as they are stored: `imagestore.storage.v1` from and to the domain's types.
 
+mod build;
+mod builder_answers;
+mod builders;
 mod cache;
 mod configs;
+mod target_answers;
+mod targets;
 
 use bytes::Bytes;
 use prost::Message;
 
+pub use self::build::{
+    decode_claim, decode_pin, decode_steady, encode_claim, encode_pin, encode_steady,
+};
+pub use self::builder_answers::{BuilderAnswer, BuilderOutcome};
+use self::builder_answers::{read_builder_outcome, stored_builder_outcome};
+pub use self::builders::{
+    BuilderRow, MAX_GENERATION_BYTES, decode_builder, decode_generation, encode_builder,
+    encode_generation, encode_known_generation,
+};
 use self::cache::{read_lookup_outcome, stored_lookup_outcome};
 pub use self::configs::{
     ConfigOutcome, ConfigState, Marks, Summary, decode_cache, decode_marks, decode_summary,
     decode_touched, encode_cache, encode_marks, encode_summary, encode_touched,
 };
 use self::configs::{read_config_outcome, stored_config_outcome};
+pub use self::target_answers::TargetAnswer;
+use self::target_answers::{read_answer, stored_answer};
+pub use self::targets::{TargetRow, decode_target, encode_declared_target, encode_target};
 
 use super::cache::Looked;
 use super::{EndedBy, Stored, schema};
 use crate::domain::{
-    Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Lease, LeaseId, Namespace,
-    NamespaceRecord, Platform, Size, Timestamp,
+    Contents, Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Lease, LeaseId,
+    Namespace, NamespaceRecord, Platform, Size, Timestamp,
 };
 use crate::error::Error;
 use crate::kv::Revision;
@@ -260,13 +277,15 @@ pub enum Recorded {
     Image(Image),
     Namespace {
         record: NamespaceRecord,
-        /// How many images and configs it held.
-        images: u64,
-        configs: u64,
+        /// What it held.
+        contents: Contents,
     },
     Config(Box<ConfigOutcome>),
     /// No record, but what was found.
     Lookup(Box<Looked>),
+    Builder(Box<BuilderOutcome>),
+    /// Targets, and what else was answered about them.
+    Targets(Box<TargetAnswer>),
 }
 
 /// The answer to a request that asked for what has this fingerprint.
@@ -308,21 +327,27 @@ fn stored_outcome(outcome: &Outcome) -> pb::Outcome {
                 name: image.name.as_str().to_owned(),
                 image: Some(image_v1(image, 0)),
             }),
-            Recorded::Namespace {
-                record,
-                images,
-                configs,
-            } => pb::outcome::Record::Namespace(pb::NamespaceOutcome {
-                name: namespace,
-                namespace: Some(namespace_v1(record)),
-                images: *images,
-                configs: *configs,
-            }),
+            Recorded::Namespace { record, contents } => {
+                pb::outcome::Record::Namespace(pb::NamespaceOutcome {
+                    name: namespace,
+                    namespace: Some(namespace_v1(record)),
+                    images: contents.images,
+                    configs: contents.configs,
+                    builders: contents.builders,
+                    targets: contents.targets,
+                })
+            }
             Recorded::Config(config) => {
                 pb::outcome::Record::Config(stored_config_outcome(namespace, config))
             }
             Recorded::Lookup(looked) => {
                 pb::outcome::Record::Lookup(stored_lookup_outcome(namespace, looked))
+            }
+            Recorded::Builder(builder) => {
+                pb::outcome::Record::Builder(stored_builder_outcome(namespace, builder))
+            }
+            Recorded::Targets(answer) => {
+                pb::outcome::Record::Targets(stored_answer(namespace, answer))
             }
         }
     };
@@ -357,8 +382,12 @@ fn read_outcome(outcome: pb::Outcome, given: Revision) -> Result<Outcome, Invali
                 namespace: namespace.clone(),
                 record: Recorded::Namespace {
                     record: read_namespace(namespace, record)?,
-                    images: stored.images,
-                    configs: stored.configs,
+                    contents: Contents {
+                        images: stored.images,
+                        configs: stored.configs,
+                        builders: stored.builders,
+                        targets: stored.targets,
+                    },
                 },
                 revision,
             })
@@ -371,6 +400,16 @@ fn read_outcome(outcome: pb::Outcome, given: Revision) -> Result<Outcome, Invali
         Some(pb::outcome::Record::Lookup(stored)) => Some(Stored {
             namespace: stored.namespace.parse()?,
             record: Recorded::Lookup(Box::new(read_lookup_outcome(stored)?)),
+            revision,
+        }),
+        Some(pb::outcome::Record::Builder(stored)) => Some(Stored {
+            namespace: stored.namespace.parse()?,
+            record: Recorded::Builder(Box::new(read_builder_outcome(stored, revision)?)),
+            revision,
+        }),
+        Some(pb::outcome::Record::Targets(stored)) => Some(Stored {
+            namespace: stored.namespace.parse()?,
+            record: Recorded::Targets(Box::new(read_answer(stored)?)),
             revision,
         }),
     };

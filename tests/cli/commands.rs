@@ -214,13 +214,15 @@ fn namespaces_are_listed_created_relabelled_and_removed() {
             "NAMESPACE",
             "IMAGES",
             "CONFIGS",
+            "BUILDERS",
+            "TARGETS",
             "HISTORY",
             "CREATED",
             "LABELS"
         ]
     );
-    assert_eq!(rows[1][..4], ["prod", "1", "0", "default"]);
-    assert_eq!(rows[2][..4], ["team", "0", "0", "default"]);
+    assert_eq!(rows[1][..6], ["prod", "1", "0", "0", "0", "default"]);
+    assert_eq!(rows[2][..6], ["team", "0", "0", "0", "0", "default"]);
     assert_eq!(rows[2].last(), Some(&"k=w"));
     let listed = server.json(&["ns", "ls"]);
     assert_eq!(

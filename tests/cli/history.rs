@@ -262,7 +262,7 @@ fn a_namespace_says_how_much_history_is_kept_and_keeps_that_when_its_labels_chan
     assert_eq!(put(&["--label", "k=w"]), "team updated\n");
     assert_eq!(kept(&server), 1);
     let table = server.print(["ns", "ls"]);
-    assert_eq!(rows(&table)[1][..4], ["team", "0", "0", "1"]);
+    assert_eq!(rows(&table)[1][..6], ["team", "0", "0", "0", "0", "1"]);
 
     for number in [1, 2, 3] {
         server.put_with("a", number, &["-n", "team"]).printed();
@@ -289,7 +289,11 @@ fn a_namespace_says_how_much_history_is_kept_and_keeps_that_when_its_labels_chan
     let shown = server.json(&["ns", "get", "team"]);
     assert_eq!(shown["labels"], json!({"k": "w"}));
     let block = server.print(["ns", "get", "team"]);
-    for line in ["Images:   1", "History:  default", "Labels:   k=w"] {
+    for line in [
+        "Images:         1",
+        "History:        default",
+        "Labels:         k=w",
+    ] {
         assert!(
             block.lines().any(|shown| shown == line),
             "{line} in\n{block}"

@@ -1,6 +1,7 @@
 //! The command line as its users meet it: the real binary against a real server.
 
 mod backup;
+mod build;
 mod commands;
 mod containerd;
 mod failures;

@@ -11,6 +11,7 @@ use std::thread;
 use flate2::read::GzDecoder;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use crate::build::site::Site;
 use crate::harness::{Server, line};
 
 /// A terminal without a person.
@@ -136,4 +137,43 @@ impl Terminal {
             keyboard_and_screen: other.unwrap(),
         }
     }
+}
+
+#[test]
+fn targets_at_work_are_shown_on_a_terminal_and_go_away() {
+    let (server, site) = (Server::start(), Site::new());
+    for name in ["a", "b"] {
+        site.image(name, "1.0", &[]);
+        site.hook(name, "echo from the command; sleep 0.5");
+    }
+    site.scan(&server);
+    let (images, config) = (site.path("images"), site.path("here.toml"));
+    let [images, config] = [&images, &config].map(|path| path.to_str().unwrap());
+    let run = ["build", "run", images, "--config", config, "-j", "2"];
+    let shown = show(&server, &run, OnTerminal::Stderr);
+    for words in ["a@1.0  building", "a@1.0| from the command", "b@1.0: built"] {
+        assert!(shown.screen.contains(words), "{words}: {shown:?}");
+    }
+    assert!(
+        shown.screen.ends_with("\u{1b}[2K") || shown.screen.ends_with("test)\r\n"),
+        "{shown:?}"
+    );
+    assert_eq!(shown.stdout, "2 built, 2 verified, 2 without a test\n");
+}
+
+#[test]
+fn one_target_at_a_time_on_a_terminal_keeps_the_last_words_of_what_failed() {
+    let (server, site) = (Server::start(), Site::new());
+    site.image("a", "1.0", &[]);
+    site.hook(
+        "a",
+        "[ -e \"$D/second\" ] || { : > \"$D/second\"; echo no space left >&2; exit 3; }",
+    );
+    site.scan(&server);
+    let (images, config) = (site.path("images"), site.path("here.toml"));
+    let [images, config] = [&images, &config].map(|path| path.to_str().unwrap());
+    let run = ["build", "run", images, "--config", config, "--retries", "1"];
+    let shown = show(&server, &run, OnTerminal::Stderr);
+    let why = "a@1.0| exit code 3: no space left; 1 more tries";
+    assert!(shown.screen.contains(why), "{shown:?}");
 }

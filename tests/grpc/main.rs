@@ -6,6 +6,8 @@ mod common;
 mod bad_configs;
 mod bad_input;
 mod build_cache;
+mod build_targets;
+mod builders;
 mod configs;
 mod history;
 mod images;

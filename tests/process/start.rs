@@ -153,6 +153,7 @@ async fn with_what_has_expired(root: &Path) {
     let then = Timestamp::new(1_700_000_000, 0).unwrap();
     let surroundings = Surroundings {
         clock: Arc::new(move || then),
+        uptime: Arc::new(Duration::default),
         new_id: Arc::new(|| StoreId([7; 16])),
     };
     let kv = Redb::open(root, Options::default()).unwrap();

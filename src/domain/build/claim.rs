@@ -22,8 +22,8 @@ pub struct Claim {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder(Arc<str>);
 
-/// Fences a claim: larger than every token before it, of whatever claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Fences a claim: larger than every token before it on the same thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
 /// How long a claim lasts without being renewed: 1 second to 24 hours.
@@ -41,6 +41,8 @@ pub enum ClaimRefused {
     Superseded { holder: Holder },
     #[error("the claim ended at {deadline}; give up what was begun under it")]
     Late { deadline: Timestamp },
+    #[error("the pin has ended, and its image may go; acquire another one")]
+    PinEnded,
 }
 
 // === impl Claim ===
@@ -89,6 +91,17 @@ impl Claim {
             });
         }
         Ok(held)
+    }
+
+    /// The claim as its holder gives it back. It counts as ended for a minute already: a store that starts again goes by
+    /// a note of the time, which may be a little old.
+    #[must_use]
+    pub fn ended(&self, now: Timestamp) -> Self {
+        let before = Timestamp::new(now.seconds() - 60, now.nanos());
+        Self {
+            deadline: self.deadline.min(before.unwrap_or(now)),
+            ..self.clone()
+        }
     }
 
     /// The claim with its whole time before it again; never with less than it has. A clock that was set back, or a
@@ -215,6 +228,15 @@ mod tests {
             at(110),
             "the clock was set back"
         );
+    }
+
+    #[test]
+    fn a_claim_that_is_given_back_has_ended_whatever_time_was_noted() {
+        let first = claim(None, "a", 1, 100).unwrap();
+        let ended = first.ended(at(105));
+        assert!((50..200).all(|now| !ended.is_live(at(now))));
+        assert_eq!(ended.ended(at(300)), ended, "it ended then");
+        assert!(Claim::check(Some(&ended), Token(1), at(105)).is_err());
     }
 
     #[test]

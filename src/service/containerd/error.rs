@@ -89,14 +89,10 @@ impl From<Error> for Fault {
             Error::Invalid(invalid) => Self::new(Kind::InvalidArgument, invalid.to_string()),
             Error::NotEmpty {
                 namespace,
-                images,
-                configs,
+                contents,
             } => {
-                let held = match (images, configs) {
-                    (0, _) => "configs",
-                    (_, 0) => "images",
-                    _ => "images, configs",
-                };
+                let held: Vec<_> = contents.kinds().map(|(kind, _)| kind).collect();
+                let held = held.join(", ");
                 Self::new(
                     Kind::FailedPrecondition,
                     format!(
@@ -117,21 +113,28 @@ impl From<Error> for Fault {
                     format!("{what} has target {current}, not {expected}"),
                 )
             }
-            Error::EtagMismatch { .. } | Error::SnapshotExpired { .. } | Error::NotCompacted(_) => {
-                Self::bare(Kind::Aborted, error.to_string())
-            }
+            Error::EtagMismatch { .. }
+            | Error::Claim { .. }
+            | Error::GraphChanged { .. }
+            | Error::SnapshotExpired { .. }
+            | Error::NotCompacted(_) => Self::bare(Kind::Aborted, error.to_string()),
             Error::UnknownRevision { .. }
             | Error::Compacted { .. }
             | Error::HistoryTrimmed { .. }
             | Error::Ambiguous { .. }
             | Error::HasChildren(_)
+            | Error::IllegalTransition { .. }
+            | Error::HasDependents { .. }
+            | Error::NotBumpable(_)
+            | Error::InUse(_)
             | Error::SchemaTooNew { .. } => Self::bare(Kind::FailedPrecondition, error.to_string()),
-            Error::TooLarge { .. } | Error::ReadsTooMuch { .. } => {
+            Error::TooLarge { .. } | Error::Graph(_) | Error::ReadsTooMuch { .. } => {
                 Self::bare(Kind::InvalidArgument, error.to_string())
             }
             Error::TooManySnapshots { .. }
             | Error::DiskFull { .. }
             | Error::LeaseFull { .. }
+            | Error::BuilderFull { .. }
             | Error::ConfigFull { .. }
             | Error::TargetFull { .. } => Self::bare(Kind::ResourceExhausted, error.to_string()),
             Error::Item { cause, .. } => Self::bare(Kind::Unknown, cause.to_string()),

@@ -1,6 +1,9 @@
 //! Our own API, `imagestore.v1`: check, call, translate.
 
 mod build_cache;
+mod build_targets;
+mod builders;
+mod claims;
 mod configs;
 mod images;
 mod import;
@@ -17,6 +20,8 @@ use tracing::{Span, field};
 use crate::domain::{Invalid, Namespace};
 use crate::kv::Revision;
 use crate::proto::v1::build_cache_server::BuildCacheServer;
+use crate::proto::v1::build_targets_server::BuildTargetsServer;
+use crate::proto::v1::builders_server::BuildersServer;
 use crate::proto::v1::configs_server::ConfigsServer;
 use crate::proto::v1::images_server::ImagesServer;
 use crate::proto::v1::namespaces_server::NamespacesServer;
@@ -28,6 +33,9 @@ pub const MAX_REQUEST_BYTES: usize = 4 << 20;
 
 /// The same about configs, so that one that is too large is refused as what it is.
 const MAX_CONFIG_REQUEST_BYTES: usize = 8 << 20;
+
+/// The same about build targets: all of a namespace may come at once, and too many of them are refused as what they are.
+const MAX_TARGETS_REQUEST_BYTES: usize = 32 << 20;
 
 pub fn images(store: &Store) -> ImagesServer<images::Service> {
     ImagesServer::new(images::Service::new(store)).max_decoding_message_size(MAX_REQUEST_BYTES)
@@ -46,6 +54,16 @@ pub fn configs(store: &Store) -> ConfigsServer<configs::Service> {
 pub fn build_cache(store: &Store) -> BuildCacheServer<build_cache::Service> {
     BuildCacheServer::new(build_cache::Service::new(store))
         .max_decoding_message_size(MAX_CONFIG_REQUEST_BYTES)
+}
+
+pub fn builders(store: &Store) -> BuildersServer<builders::Service> {
+    BuildersServer::new(builders::Service::new(store)).max_decoding_message_size(MAX_REQUEST_BYTES)
+}
+
+pub fn build_targets(store: &Store) -> BuildTargetsServer<build_targets::Service> {
+    BuildTargetsServer::new(build_targets::Service::new(store))
+        .max_decoding_message_size(MAX_TARGETS_REQUEST_BYTES)
+        .max_encoding_message_size(usize::MAX)
 }
 
 pub fn store(store: &Store) -> StoreServer<store::Service> {

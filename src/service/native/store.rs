@@ -42,6 +42,8 @@ impl pb::store_server::Store for Service {
             namespaces: count_message(status.namespaces),
             images: count_message(status.images),
             configs: count_message(status.configs),
+            builders: count_message(status.builders),
+            build_targets: count_message(status.targets),
             tables: count_message(status.tables),
             size_bytes: count_message(status.size_bytes),
             free_bytes: count_message(status.free_bytes),

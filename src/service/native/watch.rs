@@ -11,24 +11,15 @@ use crate::kv::Revision;
 use crate::proto::v1 as pb;
 use crate::service::time_message;
 use crate::store::{
-    ImageChanges, ImageEvent, ImageWatch, Stored, WatchImages, WatchMessage, WatchStart,
+    ImageChanges, ImageEvent, ImageMessage, ImageWatch, Stored, WatchImages, WatchMessage,
+    WatchStart,
 };
 
 pub fn request(
     metadata: &MetadataMap,
     request: pb::WatchImagesRequest,
 ) -> Result<WatchImages, Invalid> {
-    let start = match (request.send_initial, request.after_revision) {
-        (false, 0) => WatchStart::Now,
-        (false, after) => WatchStart::After(Revision(after)),
-        (true, 0) => WatchStart::Initial,
-        (true, _) => {
-            return Err(Invalid::new(
-                "send_initial",
-                "cannot be together with after_revision",
-            ));
-        }
-    };
+    let start = start(request.send_initial, request.after_revision)?;
     let query = wire::query(QueryFields {
         scope: scope(&request.namespace, metadata)?,
         name_prefix: request.name_prefix,
@@ -43,6 +34,19 @@ pub fn request(
     })
 }
 
+/// Where a watch begins.
+pub fn start(send_initial: bool, after_revision: u64) -> Result<WatchStart, Invalid> {
+    match (send_initial, after_revision) {
+        (false, 0) => Ok(WatchStart::Now),
+        (false, after) => Ok(WatchStart::After(Revision(after))),
+        (true, 0) => Ok(WatchStart::Initial),
+        (true, _) => {
+            let reason = "cannot be together with after_revision";
+            Err(Invalid::new("send_initial", reason))
+        }
+    }
+}
+
 pub fn responses(
     watch: ImageWatch,
 ) -> impl Stream<Item = Result<pb::WatchImagesResponse, Status>> + Send {
@@ -53,7 +57,7 @@ pub fn responses(
     })
 }
 
-fn kind(message: WatchMessage) -> pb::watch_images_response::Kind {
+fn kind(message: ImageMessage) -> pb::watch_images_response::Kind {
     use pb::watch_images_response::Kind;
     match message {
         WatchMessage::Initial(images) => Kind::Initial(pb::InitialImages {

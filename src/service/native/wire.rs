@@ -181,8 +181,16 @@ pub fn precondition(
     }
 }
 
+/// The etag that something must have, where one is asked for.
+pub fn if_etag(text: &str) -> Result<Option<Revision>, Invalid> {
+    match text {
+        "" => Ok(None),
+        text => etag(text).map(Some),
+    }
+}
+
 /// The revision that an etag of ours stands for.
-pub fn etag(text: &str) -> Result<Revision, Invalid> {
+fn etag(text: &str) -> Result<Revision, Invalid> {
     let refused = || Invalid::new("if_etag", "is no etag that this service gave");
     let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let revision = text
@@ -266,7 +274,7 @@ pub fn generation_message(generation: Generation) -> pb::Generation {
     }
 }
 
-fn descriptor_message(target: &Descriptor) -> pb::Descriptor {
+pub fn descriptor_message(target: &Descriptor) -> pb::Descriptor {
     pb::Descriptor {
         media_type: target.media_type().as_str().to_owned(),
         digest: target.digest().text(),
@@ -299,8 +307,10 @@ pub fn namespace_message(entry: NamespaceEntry) -> pb::Namespace {
         updated_at: Some(time_message(record.updated_at)),
         etag: etag_message(entry.stored.revision),
         revision: entry.stored.revision.0,
-        images: count_message(entry.images),
-        configs: count_message(entry.configs),
+        images: count_message(entry.contents.images),
+        configs: count_message(entry.contents.configs),
+        builders: count_message(entry.contents.builders),
+        build_targets: count_message(entry.contents.targets),
         history_limit: record.history_limit.map(HistoryLimit::get),
     }
 }

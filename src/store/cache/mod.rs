@@ -225,7 +225,11 @@ impl Remembered for Answer {
                 namespace: stored.namespace,
                 looked: *looked,
             }),
-            Recorded::Image(_) | Recorded::Namespace { .. } | Recorded::Config(_) => None,
+            Recorded::Image(_)
+            | Recorded::Namespace { .. }
+            | Recorded::Config(_)
+            | Recorded::Builder(_)
+            | Recorded::Targets(_) => None,
         }
     }
 }

@@ -76,7 +76,10 @@ async fn a_put_that_a_forced_delete_overtakes_makes_the_namespace_anew() {
     assert!(put.await.unwrap().value.created);
     let made = on.store.namespaces().get(&ns).await.unwrap().value;
     assert_eq!(
-        (made.images, made.stored.record.created_at.seconds()),
+        (
+            made.contents.images,
+            made.stored.record.created_at.seconds()
+        ),
         (1, 2000)
     );
     assert_eq!(on.find(&one("ns")).await, ["ns/b"]);

@@ -115,7 +115,7 @@ async fn the_first_lease_makes_the_namespace_and_a_refused_one_does_not(on: &On)
     // More than a label of an image may have.
     on.lease("ns", "l1", &[("k", &"v".repeat(200 << 10))]).await;
     let made = on.store.namespaces().get(&ns).await.unwrap().value;
-    assert_eq!(made.images, 0);
+    assert_eq!(made.contents.images, 0);
 }
 
 async fn a_lease_holds_what_was_added_until_it_is_deleted(on: &On) {

@@ -12,6 +12,7 @@ macro_rules! on_every_engine {
 
 mod backup;
 mod batches;
+mod builders;
 mod cache;
 mod configs;
 mod everything;
@@ -23,6 +24,7 @@ mod model;
 mod namespaces;
 mod records;
 mod stored;
+mod targets;
 mod watch;
 mod watched;
 
@@ -49,9 +51,12 @@ struct On {
 
 fn surroundings() -> (Surroundings, Arc<Mutex<i64>>) {
     let clock = Arc::new(Mutex::new(1000));
-    let shown = clock.clone();
+    let (shown, counted) = (clock.clone(), clock.clone());
     let surroundings = Surroundings {
         clock: Arc::new(move || Timestamp::new(*shown.lock().unwrap(), 7).unwrap()),
+        uptime: Arc::new(move || {
+            Duration::from_secs(u64::try_from(*counted.lock().unwrap()).unwrap_or_default())
+        }),
         new_id: Arc::new(|| StoreId([9; 16])),
     };
     (surroundings, clock)

@@ -23,7 +23,7 @@ async fn the_first_put_makes_the_namespace(on: &On) {
         .await
         .unwrap()
         .value;
-    assert_eq!(kept.images, 0);
+    assert_eq!(kept.contents.images, 0);
     assert_eq!(kept.stored.record.created_at.seconds(), 1000);
 }
 
@@ -98,7 +98,7 @@ async fn namespaces_are_put_got_and_listed(on: &On) {
         .items
         .iter()
         .chain(&second.items)
-        .map(|n| (n.stored.record.name.to_string(), n.images))
+        .map(|n| (n.stored.record.name.to_string(), n.contents.images))
         .collect();
     assert_eq!(
         names,
@@ -129,10 +129,10 @@ async fn a_namespace_that_holds_images_goes_only_by_force(on: &On) {
         request: None,
     };
     let refused = on.store.namespaces().delete(&delete).await;
-    assert!(matches!(refused, Err(Error::NotEmpty { images: 1, .. })));
+    assert!(matches!(refused, Err(Error::NotEmpty { contents, .. }) if contents.images == 1));
     delete.force = true;
     let gone = on.store.namespaces().delete(&delete).await.unwrap();
-    assert_eq!(gone.value.images, 1);
+    assert_eq!(gone.value.contents.images, 1);
     assert!(matches!(
         on.store.namespaces().delete(&delete).await,
         Err(Error::NotFound(Subject::Namespace(_)))

@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::*;
+use crate::domain::Contents;
 use crate::domain::{Lease, Resource};
 use crate::proto::storage as pb;
 
@@ -60,8 +61,10 @@ fn answer(
     let put = wire::Recorded::Image(image.clone());
     let removed = wire::Recorded::Namespace {
         record: record.clone(),
-        images: 7,
-        configs: 0,
+        contents: Contents {
+            images: 7,
+            ..Contents::default()
+        },
     };
     let outcomes = |given| {
         vec![

@@ -1,6 +1,7 @@
 //! Checking the store against itself: indexes, history and what leases hold against records, configs against
-//! their ids, the change log against the state; and rebuilding the indexes.
+//! their ids, claims and pins against what they are on, the change log against the state; and rebuilding the indexes.
 
+mod builds;
 mod configs;
 mod leases;
 mod log;
@@ -110,7 +111,9 @@ impl Check {
             self.held(name).await?;
             self.expiring(name).await?;
             self.configs(name).await?;
+            self.builds(name).await?;
         }
+        self.steady().await?;
         Ok(names)
     }
 

@@ -44,7 +44,9 @@ impl Fix {
 impl Store {
     /// Makes the indexes of digests, of removed names and of leases that expire what the records and their
     /// history say, the counts of leases what they hold, and the indexes of configs what these and their marks
-    /// say, and returns how many rows of them were wrong. Records that cannot be read are left as they are. A
+    /// say, removes claims and pins that lead nowhere or cannot be read, and generations without a builder, and build
+    /// targets that cannot be read, which are to be declared again; and returns how many rows were wrong. Other records that
+    /// cannot be read are left as they are. A
     /// config whose summary has to be written anew loses its children; one whose marks are lost has none.
     ///
     /// For a store that nobody writes to: [`Error::Contended`] when what is mended changes meanwhile.

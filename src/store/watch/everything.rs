@@ -2,9 +2,9 @@
 
 use tokio::task::coop;
 
-use super::event::{Weighed, fragments};
+use super::event::fragments;
 use super::feed::Feed;
-use super::{Sender, StoreChanges, told};
+use super::{Sender, StoreChanges, Weighed, told};
 use crate::domain::{Image, ImageName, Namespace, NamespaceRecord};
 use crate::error::Error;
 use crate::kv::{Change, Effect, Versioned};
@@ -72,7 +72,7 @@ fn events(change: &Change) -> Result<Vec<Weighed<StoreEvent>>, Error> {
                 Some(record) => StoreEvent::NamespaceUpdated(record),
                 None => StoreEvent::NamespaceDeleted(name),
             };
-            events.push(Weighed { event, bytes });
+            events.push(Weighed { item: event, bytes });
         } else if let Some(owner) = schema::whose_images(table) {
             let namespace = schema::parse_namespace(owner.as_bytes())?;
             let name = schema::parse_name(row)?;
@@ -88,7 +88,7 @@ fn events(change: &Change) -> Result<Vec<Weighed<StoreEvent>>, Error> {
                 }
                 None => StoreEvent::ImageDeleted { namespace, name },
             };
-            of_images.push(Weighed { event, bytes });
+            of_images.push(Weighed { item: event, bytes });
         }
     }
     events.append(&mut of_images);
@@ -126,7 +126,7 @@ mod tests {
             effects: effects.collect(),
         };
         let events = events(&change)?;
-        Ok(events.into_iter().map(|found| found.event).collect())
+        Ok(events.into_iter().map(|found| found.item).collect())
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod event;
 mod everything;
 mod feed;
+mod images;
+mod targets;
 
 use std::fmt;
 use std::future::Future;
@@ -19,25 +21,15 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use self::feed::Feed;
-use super::query::ImageQuery;
-use super::stream::{CHUNK_BYTES, STEP};
-use super::walk::Walk;
+use super::stream::CHUNK_BYTES;
 use super::{At, LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
-use crate::domain::{Image, ImageName, Namespace, Timestamp};
+use crate::domain::{Image, Timestamp};
 use crate::error::Error;
-use crate::kv::{Kv, Revision};
+use crate::kv::{Effect, Kv, Revision, Snapshot};
 
 pub use self::everything::StoreEvent;
-
-/// A Watch: which changes, and from where on.
-#[derive(Clone, Debug)]
-pub struct WatchImages {
-    /// A change is sent when the query asks for the record before it or for the one after it.
-    pub query: ImageQuery,
-    pub start: WatchStart,
-    /// Whether events have the record before too.
-    pub with_previous: bool,
-}
+pub use self::images::{ImageChanges, ImageEvent, WatchImages};
+pub use self::targets::{TargetChanges, TargetEvent, TargetMessage, TargetWatch, WatchTargets};
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,19 +54,22 @@ pub struct Watch<T> {
 }
 
 /// A watch of images. [`WatchMessage::resume_after`] says where another goes on.
-pub type ImageWatch = Watch<WatchMessage>;
+pub type ImageWatch = Watch<ImageMessage>;
+
+/// What a watch of images tells.
+pub type ImageMessage = WatchMessage<Stored<Image>, ImageEvent>;
 
 /// A watch of everything: a message for each revision, also for one without events.
 pub type StoreWatch = Watch<StoreChanges>;
 
-/// What a watch tells.
+/// What a watch of records tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WatchMessage {
+pub enum WatchMessage<R, E> {
     /// Records as they stand at the revision that [`WatchMessage::InitialEnd`] will name.
-    Initial(Vec<Stored<Image>>),
+    Initial(Vec<R>),
     /// The initial records are complete; the changes after this revision follow.
     InitialEnd(Revision),
-    Changes(ImageChanges),
+    Changes(Changes<E>),
     /// All changes up to this revision that the watch is about have been sent.
     Progress(Revision),
 }
@@ -90,35 +85,50 @@ pub struct Changes<E> {
     pub is_partial: bool,
 }
 
-/// What one revision did to the images that a watch asks for.
-pub type ImageChanges = Changes<ImageEvent>;
-
 /// What one revision did to the images and namespaces of the store.
 pub type StoreChanges = Changes<StoreEvent>;
 
-/// What happened to a record, or to all of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ImageEvent {
-    Put {
-        image: Stored<Image>,
-        /// The record before, if there was one and the watch asks for it.
-        previous: Option<Stored<Image>>,
-        /// Whether the query asks for the record that was put; if not, it asks for the one before.
-        is_match: bool,
-    },
-    Deleted {
-        namespace: Namespace,
-        name: ImageName,
-        /// The record that was deleted, if the watch asks for it.
-        previous: Option<Stored<Image>>,
-    },
-    /// The namespace went with all that it held, whatever the query asks for in it.
-    NamespaceRemoved {
-        namespace: Namespace,
-        /// How many records it held.
-        images: u64,
-    },
+/// What a watch is about: records of one kind, and what happens to them.
+pub(super) trait Watched: Send + Sync + Sized + 'static {
+    type Record: Send + 'static;
+    type Event: Send + 'static;
+
+    fn start(&self) -> WatchStart;
+
+    /// All that it asks for, at the revision of a snapshot.
+    fn walk(&self, snapshot: Arc<dyn Snapshot>) -> impl Records<Record = Self::Record>;
+
+    /// Whether telling what an effect is may take long.
+    fn is_costly(&self) -> bool;
+
+    /// What an effect of a revision is to this watch, if anything.
+    fn event(
+        &self,
+        effect: &Effect,
+        revision: Revision,
+    ) -> Result<Option<Weighed<Self::Event>>, Error>;
 }
+
+/// Records of one revision, some at a time.
+pub(super) trait Records: Send + 'static {
+    type Record;
+
+    fn revision(&self) -> Revision;
+
+    /// Some more, each with the bytes that it takes as a message; `None` at the end.
+    fn step(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<Vec<Weighed<Self::Record>>>, Error>> + Send;
+}
+
+/// Something to send, and the bytes that it takes as a message at most.
+pub(super) struct Weighed<T> {
+    pub item: T,
+    pub bytes: usize,
+}
+
+/// The messages of what is watched.
+type MessageOf<W> = WatchMessage<<W as Watched>::Record, <W as Watched>::Event>;
 
 /// One of the watches under way.
 struct Counted(Arc<AtomicUsize>);
@@ -134,7 +144,12 @@ const PROGRESS_REVISIONS: u32 = 1000;
 
 type Sender<T> = mpsc::Sender<Result<T, Error>>;
 
-pub(super) async fn images(store: &Store, request: WatchImages) -> Result<ImageWatch, Error> {
+/// [`Error::GoingAway`] when the store is about to be closed, [`Error::TooManySnapshots`] and
+/// [`Error::Compacted`] as the start says.
+pub(super) async fn records<W: Watched>(
+    store: &Store,
+    request: W,
+) -> Result<Watch<MessageOf<W>>, Error> {
     let place = Place::of(store)?;
     let beginning = Beginning::of(store, &request).await?;
     let kv = store.inner.kv.clone();
@@ -197,7 +212,7 @@ impl Place {
 
 /// What a watch begins with.
 enum Beginning {
-    Records(Box<Walk>, OwnedSemaphorePermit),
+    Records(Arc<dyn Snapshot>, OwnedSemaphorePermit),
     Changes {
         after: Revision,
     },
@@ -209,16 +224,15 @@ enum Beginning {
 
 impl Beginning {
     /// Finds the place, or refuses it.
-    async fn of(store: &Store, request: &WatchImages) -> Result<Self, Error> {
-        let after = match request.start {
+    async fn of(store: &Store, request: &impl Watched) -> Result<Self, Error> {
+        let after = match request.start() {
             WatchStart::Initial => {
                 let Ok(permit) = store.inner.long_reads.clone().try_acquire_owned() else {
                     return Err(Error::TooManySnapshots {
                         limit: MAX_LONG_READS,
                     });
                 };
-                let walk = Walk::new(store.snapshot().await?, request.query.clone());
-                return Ok(Self::Records(Box::new(walk), permit));
+                return Ok(Self::Records(store.snapshot().await?, permit));
             }
             WatchStart::Now => {
                 let after = store.snapshot().await?.revision();
@@ -237,11 +251,11 @@ impl Beginning {
 }
 
 /// Sends all there is to send; returns early when nobody reads any more.
-async fn produce(
+async fn produce<W: Watched>(
     kv: Arc<dyn Kv>,
-    request: &WatchImages,
+    request: &W,
     beginning: Beginning,
-    send: &Sender<WatchMessage>,
+    send: &Sender<MessageOf<W>>,
 ) -> Result<(), Error> {
     let after = match beginning {
         Beginning::Changes { after } => after,
@@ -251,9 +265,10 @@ async fn produce(
             }
             after
         }
-        Beginning::Records(walk, permit) => {
+        Beginning::Records(snapshot, permit) => {
+            let walk = request.walk(snapshot);
             let revision = walk.revision();
-            let sent = timeout(LONG_READ_TIME, initial(*walk, send)).await;
+            let sent = timeout(LONG_READ_TIME, initial(walk, send)).await;
             // The snapshot has gone with the walk, whoever still reads.
             drop(permit);
             let minutes = LONG_READ_TIME.as_secs() / 60;
@@ -268,33 +283,36 @@ async fn produce(
 }
 
 /// Sends all records that the walk finds.
-async fn initial(mut walk: Walk, send: &Sender<WatchMessage>) -> Result<(), Error> {
-    let mut images = Vec::new();
+async fn initial<R: Send, E: Send>(
+    mut walk: impl Records<Record = R>,
+    send: &Sender<WatchMessage<R, E>>,
+) -> Result<(), Error> {
+    let mut records = Vec::new();
     let mut bytes = 0;
-    while let Some(passed) = walk.step(STEP).await? {
-        for found in passed.into_iter().filter_map(|row| row.image) {
+    while let Some(found) = walk.step().await? {
+        for found in found {
             if bytes > 0 && bytes + found.bytes > CHUNK_BYTES {
-                let images = std::mem::take(&mut images);
-                if !told(send, WatchMessage::Initial(images)).await {
+                let records = std::mem::take(&mut records);
+                if !told(send, WatchMessage::Initial(records)).await {
                     return Ok(());
                 }
                 bytes = 0;
             }
             bytes += found.bytes;
-            images.push(found.image);
+            records.push(found.item);
         }
     }
-    if !images.is_empty() {
-        told(send, WatchMessage::Initial(images)).await;
+    if !records.is_empty() {
+        told(send, WatchMessage::Initial(records)).await;
     }
     Ok(())
 }
 
 /// Sends what the feed brings, as far as the watch is about it.
-async fn follow(
+async fn follow<W: Watched>(
     mut feed: Feed,
-    request: &WatchImages,
-    send: &Sender<WatchMessage>,
+    request: &W,
+    send: &Sender<MessageOf<W>>,
 ) -> Result<(), Error> {
     let mut quiet = interval(PROGRESS_TIME);
     quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -386,7 +404,7 @@ impl<T> fmt::Debug for Watch<T> {
 
 // === impl WatchMessage ===
 
-impl WatchMessage {
+impl<R, E> WatchMessage<R, E> {
     /// The revision after which another watch goes on where this message ends; `None` within the
     /// initial records and within a revision.
     pub fn resume_after(&self) -> Option<Revision> {

@@ -12,7 +12,7 @@ pub struct Generation {
     pub image: Descriptor,
     /// What the base was when it was made, where that is known.
     pub base_digest: Option<Digest>,
-    /// By the server's clock.
+    /// By the steady clock.
     pub built_at: Timestamp,
     /// Where it is. Never empty: a generation without a copy is gone.
     pub copies: BTreeMap<Location, Sighting>,
@@ -22,12 +22,14 @@ pub struct Generation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
-/// When a copy was last seen.
+/// When a copy was last seen, and whether it may be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
     pub seen_at: Timestamp,
     /// Since then its place could not be asked; last at that time.
     pub unknown_at: Option<Timestamp>,
+    /// Since when whoever prunes may remove it. It is given to nobody any more.
+    pub retired_at: Option<Timestamp>,
 }
 
 /// The images of a builder, the oldest first.
@@ -105,7 +107,7 @@ impl Generations {
         at.ok().map(|at| &self.kept[at])
     }
 
-    /// The newest of those that are within reach.
+    /// The newest of those that are within reach and not retired there.
     pub fn newest(&self, reach: &Reach) -> Option<&Generation> {
         self.kept
             .iter()
@@ -140,7 +142,17 @@ impl Generations {
         self.kept.last().expect("one was just added")
     }
 
-    /// Notes what a place answered. Only what is certainly absent goes.
+    /// Lets the copies of a generation be removed that are within reach.
+    pub fn retire(&mut self, sequence: Sequence, reach: &Reach, now: Timestamp) {
+        if let Ok(at) = self.kept.binary_search_by_key(&sequence, |g| g.sequence) {
+            let copies = self.kept[at].copies.iter_mut();
+            for (_, sighting) in copies.filter(|(location, _)| reach.has(location)) {
+                sighting.retired_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Notes what a place answered. Only what is certainly absent goes; a retired copy stays one, also where it was seen.
     pub fn observe(
         &mut self,
         sequence: Sequence,
@@ -154,7 +166,12 @@ impl Generations {
         let copies = &mut self.kept[at].copies;
         match presence {
             Presence::Present(_) => {
-                copies.insert(location.clone(), Sighting::at(now));
+                let retired_at = copies.get(location).and_then(|copy| copy.retired_at);
+                let sighting = Sighting {
+                    retired_at,
+                    ..Sighting::at(now)
+                };
+                copies.insert(location.clone(), sighting);
                 Effect::Kept
             }
             Presence::Unknown => {
@@ -176,7 +193,8 @@ impl Generations {
         }
     }
 
-    /// Notes what became of the attempt to remove a copy. What is in use stays, and so does what could not be removed.
+    /// Notes what became of the attempt to remove a copy. What is in use stays and is retired no more; what could not
+    /// be removed stays retired.
     pub fn confirm(
         &mut self,
         sequence: Sequence,
@@ -188,7 +206,14 @@ impl Generations {
             Removal::Removed | Removal::NotFound => {
                 self.observe(sequence, location, Presence::Absent, now)
             }
-            Removal::InUse => self.observe(sequence, location, Presence::Present(None), now),
+            Removal::InUse => {
+                let Ok(at) = self.kept.binary_search_by_key(&sequence, |g| g.sequence) else {
+                    return Effect::NotFound;
+                };
+                let copies = &mut self.kept[at].copies;
+                copies.insert(location.clone(), Sighting::at(now));
+                Effect::Kept
+            }
             Removal::Failed => match self.get(sequence) {
                 Some(_) => Effect::Kept,
                 None => Effect::NotFound,
@@ -198,17 +223,29 @@ impl Generations {
 }
 
 impl Generation {
+    /// Whether a caller of this reach can be given it.
     pub fn is_within(&self, reach: &Reach) -> bool {
         self.copies_within(reach).next().is_some()
     }
 
+    /// The copies that a caller of this reach can be given: none that is retired.
     pub fn copies_within<'a>(
         &'a self,
         reach: &'a Reach,
     ) -> impl Iterator<Item = (&'a Location, &'a Sighting)> {
         self.copies
             .iter()
-            .filter(|(location, _)| reach.has(location))
+            .filter(|(location, copy)| copy.retired_at.is_none() && reach.has(location))
+    }
+
+    /// The copies within reach that are retired, and not known to be gone.
+    pub fn retired_within<'a>(
+        &'a self,
+        reach: &'a Reach,
+    ) -> impl Iterator<Item = (&'a Location, &'a Sighting)> {
+        self.copies
+            .iter()
+            .filter(|(location, copy)| copy.retired_at.is_some() && reach.has(location))
     }
 }
 
@@ -226,6 +263,7 @@ impl Sighting {
         Self {
             seen_at: now,
             unknown_at: None,
+            retired_at: None,
         }
     }
 }

@@ -12,7 +12,7 @@ pub use backoff::Failures;
 pub use freshness::{Decision, Hold, Reason, Standing, decide};
 pub use generation::{Built, Effect, Generation, Generations, Reach, Removal, Sequence, Sighting};
 pub use policy::{Ages, KeepLast, Policy, Probe};
-pub use prune::{Keep, Pin, Prune, PruneDecision, Verdict};
+pub use prune::{Keep, Pin, PinId, Prune, PruneDecision, Verdict};
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,13 +37,33 @@ pub struct Recipe(Arc<str>);
 // === impl BuilderKey ===
 
 impl BuilderKey {
-    /// The base stays as it is written; the platform is normalized.
-    pub fn new(base: ImageName, platform: &RunPlatform, recipe: Recipe) -> Self {
-        Self {
-            base,
-            platform: platform.normalized(),
-            recipe,
+    /// The base stays as it is written; the platform is normalized. Refuses a platform without an architecture, and
+    /// parts of it that are more than letters, digits, `.`, `_`, `-` and `+`.
+    pub fn new(base: ImageName, platform: &RunPlatform, recipe: Recipe) -> Result<Self, Invalid> {
+        let platform = platform.normalized();
+        if platform.architecture.is_empty() {
+            return Err(Invalid::new("platform.architecture", "must not be empty"));
         }
+        let parts = [
+            &platform.os,
+            &platform.architecture,
+            &platform.variant,
+            &platform.os_version,
+        ];
+        let is_inner = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+        if !parts
+            .into_iter()
+            .chain(&platform.os_features)
+            .all(|part| part.chars().all(is_inner))
+        {
+            let reason = "must be of letters, digits, `.`, `_`, `-` and `+`";
+            return Err(Invalid::new("platform", reason));
+        }
+        Ok(Self {
+            base,
+            platform,
+            recipe,
+        })
     }
 
     pub fn base(&self) -> &ImageName {

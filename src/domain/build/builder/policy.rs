@@ -93,8 +93,8 @@ impl Ages {
 impl KeepLast {
     pub const MAX: u32 = 1000;
 
-    pub fn get(self) -> usize {
-        self.0 as usize
+    pub fn get(self) -> u32 {
+        self.0
     }
 }
 

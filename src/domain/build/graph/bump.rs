@@ -61,9 +61,9 @@ impl Graph {
             let refused = vec![(bump.target.clone(), NoBump::NotFound)];
             return Err(BumpRefused { refused });
         };
-        let mut versions: Vec<Option<TargetVersion>> = vec![None; self.nodes.len()];
+        let mut versions: Vec<Option<TargetVersion>> = vec![None; self.len()];
         let (mut bumped, mut refused) = (Vec::new(), Vec::new());
-        for &n in &self.topological {
+        for &n in &self.links.topological {
             let because = if n == asked {
                 Because::Asked
             } else {
@@ -97,12 +97,12 @@ impl Graph {
 
     /// The first of those it is built on that gets a version which suits it.
     fn followed(&self, n: usize, versions: &[Option<TargetVersion>]) -> Option<usize> {
-        let node = &self.nodes[n];
+        let node = self.node(n);
         let follows = |below: usize| {
             let Some(version) = &versions[below] else {
                 return false;
             };
-            let name = &self.nodes[below].target.key().name;
+            let name = &self.node(below).target.key().name;
             let dependencies = node.target.dependencies().iter();
             let mut of_it = dependencies.filter(|dependency| dependency.is_on(name));
             of_it.all(|dependency| dependency.allows(name, version))
@@ -117,7 +117,7 @@ impl Graph {
         bump: &Bump,
         because: &Because,
     ) -> Result<Option<TargetVersion>, NoBump> {
-        let TargetKey { name, version } = self.nodes[n].target.key();
+        let TargetKey { name, version } = self.node(n).target.key();
         let asked = match because {
             Because::Asked => bump.version.clone(),
             Because::DependsOn(_) => None,

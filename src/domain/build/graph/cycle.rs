@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Graph, NAMED, TargetKey};
+use super::{Links, NAMED, TargetKey};
 
 /// Each is built on the next one, and the last one on the first, which comes first by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ impl Cycle {
     }
 }
 
-impl Graph {
+impl Links {
     /// A cycle among the targets of which something is missing. Each of those is built on another one, so whoever goes
     /// on from one to the next comes back to where they have been.
     pub(super) fn cycle(&self, missing: &[usize]) -> Cycle {

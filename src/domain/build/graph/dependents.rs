@@ -20,12 +20,12 @@ impl Graph {
         is_with_self: bool,
         is_selected: impl Fn(&Target, State) -> bool,
     ) -> Vec<TargetKey> {
-        let mut selected = vec![false; self.nodes.len()];
-        let mut is_above = vec![false; self.nodes.len()];
+        let mut selected = vec![false; self.len()];
+        let mut is_above = vec![false; self.len()];
         let mut found = Vec::new();
-        for &n in &self.topological {
-            let node = &self.nodes[n];
-            selected[n] = is_selected(&node.target, node.state);
+        for &n in &self.links.topological {
+            let node = self.node(n);
+            selected[n] = is_selected(&node.target, self.state(n));
             is_above[n] = node.needs.iter().any(|&below| match span {
                 Span::Direct => selected[below],
                 Span::Transitive => selected[below] || is_above[below],

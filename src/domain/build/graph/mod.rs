@@ -5,19 +5,23 @@ mod claimable;
 mod cycle;
 mod dependents;
 mod order;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod wanted;
 
 pub use bump::{Because, Bump, BumpRefused, Bumped, NoBump};
-pub use claimable::{Claimable, Readiness, Waiting};
+pub use claimable::{Claimable, Ready, Waiting};
 pub use cycle::Cycle;
 pub use dependents::Span;
 pub use order::BuildOrder;
+pub use standing::TargetStanding;
 pub use wanted::Blocked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -29,16 +33,25 @@ use super::target::{Dependency, Relation, State, Target, TargetKey, TargetName, 
 /// name and age of the version. All of it takes time in proportion to targets and dependencies, and no recursion.
 #[derive(Clone, Debug)]
 pub struct Graph {
+    links: Arc<Links>,
+    /// How each target stands.
+    standings: Vec<TargetStanding>,
+}
+
+/// What is built on what.
+#[derive(Debug, Default)]
+struct Links {
     /// By key: all versions of a name stand together, the oldest first.
     nodes: Vec<Node>,
+    /// Where the versions of each name are.
+    names: HashMap<TargetName, Range<usize>>,
     /// What is built on nothing first.
     topological: Vec<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Node {
-    target: Target,
-    state: State,
+    target: Arc<Target>,
     needs: Vec<usize>,
     needed_by: Vec<usize>,
 }
@@ -75,67 +88,144 @@ const NAMED: usize = 10;
 // === impl Graph ===
 
 impl Graph {
-    pub const MAX_TARGETS: usize = 100_000;
+    pub const MAX_TARGETS: usize = 50_000;
     pub const MAX_DEPENDENCIES: usize = 500_000;
 
     /// Refuses a target that is there twice, a dependency that is neither there nor external, a cycle, and more than
     /// [`Self::MAX_TARGETS`] targets or [`Self::MAX_DEPENDENCIES`] dependencies in all.
-    pub fn new(targets: impl IntoIterator<Item = (Target, State)>) -> Result<Self, GraphError> {
-        let mut nodes: Vec<_> = targets.into_iter().map(Node::new).collect();
-        within("targets", nodes.len(), Self::MAX_TARGETS)?;
-        let dependencies = nodes.iter().map(|node| node.target.dependencies().len());
+    pub fn new<T, S>(targets: impl IntoIterator<Item = (T, S)>) -> Result<Self, GraphError>
+    where
+        T: Into<Arc<Target>>,
+        S: Into<TargetStanding>,
+    {
+        let targets = targets.into_iter();
+        let mut all: Vec<(Arc<Target>, TargetStanding)> = targets
+            .map(|(target, standing)| (target.into(), standing.into()))
+            .collect();
+        within("targets", all.len(), Self::MAX_TARGETS)?;
+        let dependencies = all.iter().map(|(target, _)| target.dependencies().len());
         within("dependencies", dependencies.sum(), Self::MAX_DEPENDENCIES)?;
-        nodes.sort_by(|one, other| one.target.key().cmp(other.target.key()));
-        let mut pairs = nodes.windows(2);
-        if let Some(pair) = pairs.find(|pair| pair[0].target.key() == pair[1].target.key()) {
-            return Err(GraphError::Duplicate(pair[0].target.key().clone()));
+        all.sort_by(|(one, _), (other, _)| one.key().cmp(other.key()));
+        let mut pairs = all.windows(2);
+        if let Some(pair) = pairs.find(|pair| pair[0].0.key() == pair[1].0.key()) {
+            return Err(GraphError::Duplicate(pair[0].0.key().clone()));
         }
-        let mut graph = Self {
-            nodes,
-            topological: Vec::new(),
-        };
-        graph.connect()?;
-        graph.sort()?;
-        Ok(graph)
+        let (targets, standings) = all.into_iter().unzip();
+        Ok(Self {
+            links: Arc::new(Links::new(targets)?),
+            standings,
+        })
+    }
+
+    /// The same targets as they stand otherwise; asks for each by its place in the order of the keys.
+    #[must_use]
+    pub fn standing(&self, standing: impl FnMut(usize) -> TargetStanding) -> Self {
+        Self {
+            links: self.links.clone(),
+            standings: (0..self.standings.len()).map(standing).collect(),
+        }
     }
 
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.standings.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.standings.is_empty()
     }
 
     /// All targets with their states and what of the graph each is built on, in the order in which they could be built.
     pub fn targets(
         &self,
     ) -> impl Iterator<Item = (&Target, State, impl Iterator<Item = &TargetKey>)> {
-        self.topological.iter().map(|&n| {
-            let node = &self.nodes[n];
-            let needs = node.needs.iter().map(|&n| self.nodes[n].target.key());
-            (&node.target, node.state, needs)
+        self.links.topological.iter().map(|&n| {
+            let node = self.node(n);
+            let needs = node.needs.iter().map(|&n| self.node(n).target.key());
+            (&*node.target, self.state(n), needs)
         })
     }
 
     pub fn get(&self, key: &TargetKey) -> Option<(&Target, State)> {
-        let node = &self.nodes[self.position(key)?];
-        Some((&node.target, node.state))
+        let n = self.position(key)?;
+        Some((&self.node(n).target, self.state(n)))
+    }
+
+    /// What of the graph a target is built on.
+    pub fn needs(&self, key: &TargetKey) -> impl Iterator<Item = &TargetKey> {
+        let node = self.position(key).map(|n| self.node(n));
+        let needs = node.map_or(&[][..], |node| &node.needs);
+        needs.iter().map(|&n| self.node(n).target.key())
+    }
+
+    /// What of the graph is built on a target.
+    pub fn needed_by(&self, key: &TargetKey) -> impl Iterator<Item = &TargetKey> {
+        let node = self.position(key).map(|n| self.node(n));
+        let needed_by = node.map_or(&[][..], |node| &node.needed_by);
+        needed_by.iter().map(|&n| self.node(n).target.key())
     }
 
     /// The target of that name whose version is the newest.
     pub fn newest(&self, name: &TargetName) -> Option<&Target> {
-        Some(&self.versions(name).last()?.target)
+        Some(&self.links.versions(name).last()?.target)
+    }
+
+    /// The target that a dependency stands for; none for an external one.
+    pub fn resolve(&self, dependency: &Dependency) -> Option<&Target> {
+        let Dependency::Target { name, version } = dependency else {
+            return None;
+        };
+        let bound = version.as_ref().map(|(relation, bound)| (*relation, bound));
+        let found = self.links.newest_within(name, bound.as_slice())?;
+        Some(&self.node(found).target)
+    }
+
+    fn node(&self, n: usize) -> &Node {
+        &self.links.nodes[n]
+    }
+
+    fn state(&self, n: usize) -> State {
+        self.standings[n].state
+    }
+
+    fn position(&self, key: &TargetKey) -> Option<usize> {
+        let range = self.links.range(&key.name);
+        let versions = &self.links.nodes[range.clone()];
+        let found = versions.binary_search_by(|node| node.target.key().version.cmp(&key.version));
+        found.ok().map(|n| range.start + n)
+    }
+}
+
+// === impl Links ===
+
+impl Links {
+    /// Of targets in the order of their keys, each there once.
+    fn new(targets: Vec<Arc<Target>>) -> Result<Self, GraphError> {
+        let mut names: HashMap<TargetName, Range<usize>> = HashMap::new();
+        for (n, target) in targets.iter().enumerate() {
+            let range = names.entry(target.key().name.clone()).or_insert(n..n);
+            range.end = n + 1;
+        }
+        let node = |target| Node {
+            target,
+            needs: Vec::new(),
+            needed_by: Vec::new(),
+        };
+        let mut links = Self {
+            nodes: targets.into_iter().map(node).collect(),
+            names,
+            topological: Vec::new(),
+        };
+        links.connect()?;
+        links.sort()?;
+        Ok(links)
+    }
+
+    fn range(&self, name: &TargetName) -> Range<usize> {
+        self.names.get(name).cloned().unwrap_or(0..0)
     }
 
     fn versions(&self, name: &TargetName) -> &[Node] {
-        let from = self
-            .nodes
-            .partition_point(|node| node.target.key().name < *name);
-        let to = self
-            .nodes
-            .partition_point(|node| node.target.key().name <= *name);
-        &self.nodes[from..to]
+        &self.nodes[self.range(name)]
     }
 
     fn newest_versions(&self, name: &TargetName) -> Vec<TargetVersion> {
@@ -143,13 +233,6 @@ impl Graph {
         newest
             .map(|node| node.target.key().version.clone())
             .collect()
-    }
-
-    fn position(&self, key: &TargetKey) -> Option<usize> {
-        let nodes = &self.nodes;
-        nodes
-            .binary_search_by(|node| node.target.key().cmp(key))
-            .ok()
     }
 
     /// Finds what each target is built on.
@@ -189,9 +272,7 @@ impl Graph {
         name: &TargetName,
         bounds: &[(Relation, &TargetVersion)],
     ) -> Option<usize> {
-        let first = self
-            .nodes
-            .partition_point(|node| node.target.key().name < *name);
+        let first = self.range(name).start;
         let versions = self.versions(name);
         let before =
             |bound: &TargetVersion| versions.partition_point(|n| n.target.key().version < *bound);
@@ -234,17 +315,6 @@ impl Graph {
         }
         self.topological = sorted;
         Ok(())
-    }
-}
-
-impl Node {
-    fn new((target, state): (Target, State)) -> Self {
-        Self {
-            target,
-            state,
-            needs: Vec::new(),
-            needed_by: Vec::new(),
-        }
     }
 }
 

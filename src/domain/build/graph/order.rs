@@ -21,13 +21,18 @@ pub struct BuildOrder {
 impl Graph {
     /// The order in which to build what is selected and not built yet, and what is below that and not built yet.
     pub fn build_order(&self, is_selected: impl Fn(&Target, State) -> bool) -> BuildOrder {
-        let wanted = self.wanted(is_selected);
-        let mut wave_of = vec![0; self.nodes.len()];
+        let wanted = self.wanted(|state| state == State::ToBuild, is_selected);
+        let mut wave_of = vec![0; self.len()];
         let mut waves: Vec<Vec<usize>> = Vec::new();
-        let mut is_existing = vec![false; self.nodes.len()];
+        let mut is_existing = vec![false; self.len()];
         let mut external = BTreeSet::new();
-        for &n in self.topological.iter().filter(|&&n| wanted.can_be_built(n)) {
-            let node = &self.nodes[n];
+        for &n in self
+            .links
+            .topological
+            .iter()
+            .filter(|&&n| wanted.can_be_done(n))
+        {
+            let node = self.node(n);
             for &below in &node.needs {
                 if wanted.has(below) {
                     wave_of[n] = wave_of[n].max(wave_of[below] + 1);
@@ -44,7 +49,7 @@ impl Graph {
         for wave in &mut waves {
             wave.sort_unstable();
         }
-        let existing = self.topological.iter().filter(|&&n| is_existing[n]);
+        let existing = self.links.topological.iter().filter(|&&n| is_existing[n]);
         BuildOrder {
             waves: waves.iter().map(|wave| self.keys(wave)).collect(),
             blocked: wanted.blocked(self),
@@ -56,9 +61,9 @@ impl Graph {
     /// The order in which to remove what is selected: what is built on something before that, also where what is
     /// between the two is not selected. Whatever its state; nothing changes.
     pub fn prune_order(&self, is_selected: impl Fn(&Target, State) -> bool) -> Vec<TargetKey> {
-        let nodes = self.topological.iter().rev().map(|&n| &self.nodes[n]);
-        let selected = nodes.filter(|node| is_selected(&node.target, node.state));
-        selected.map(|node| node.target.key().clone()).collect()
+        let order = self.links.topological.iter().rev();
+        let selected = order.filter(|&&n| is_selected(&self.node(n).target, self.state(n)));
+        selected.map(|&n| self.key(n)).collect()
     }
 }
 

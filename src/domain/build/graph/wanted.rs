@@ -1,4 +1,4 @@
-//! What a selection asks to be built: the selected targets and all below them that are not built yet.
+//! What a selection asks for: the selected targets and all below them that something is left to do for.
 
 use super::{Graph, State, Target, TargetKey};
 
@@ -6,15 +6,17 @@ use super::{Graph, State, Target, TargetKey};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     pub target: TargetKey,
-    /// The target that failed.
+    /// The target that failed; of one that failed itself, itself.
     pub failed: TargetKey,
     /// What it is built on and is blocked itself; none where it is built on the failed one.
     pub through: Option<TargetKey>,
 }
 
-/// Of each node: whether it is to be built, and what it waits for in vain.
+/// Of each node: whether it is asked for, and what it waits for in vain.
 pub(super) struct Wanted {
     is_wanted: Vec<bool>,
+    /// It would be wanted, had it not failed.
+    has_failed: Vec<bool>,
     blocked: Vec<Option<Obstacle>>,
 }
 
@@ -25,19 +27,34 @@ struct Obstacle {
 }
 
 impl Graph {
-    /// docker-pkg's selection: what is selected and to be built, with the dependencies that are to be built, selected
-    /// or not. What is below a target in any other state is left alone.
-    pub(super) fn wanted(&self, is_selected: impl Fn(&Target, State) -> bool) -> Wanted {
-        let mut is_wanted = vec![false; self.nodes.len()];
-        for &n in self.topological.iter().rev() {
-            let node = &self.nodes[n];
-            is_wanted[n] = node.state == State::ToBuild
-                && (node.needed_by.iter().any(|&above| is_wanted[above])
-                    || is_selected(&node.target, node.state));
+    /// docker-pkg's selection: what is selected and left to do, with the dependencies that are, selected or not. What
+    /// is below a target that nothing is left to do for, or that failed, is left alone.
+    pub(super) fn wanted(
+        &self,
+        is_left: impl Fn(State) -> bool,
+        is_selected: impl Fn(&Target, State) -> bool,
+    ) -> Wanted {
+        let mut is_wanted = vec![false; self.len()];
+        let mut has_failed = vec![false; self.len()];
+        for &n in self.links.topological.iter().rev() {
+            let (node, state) = (self.node(n), self.state(n));
+            let list = match state {
+                State::Error => &mut has_failed,
+                _ if is_left(state) => &mut is_wanted,
+                _ => continue,
+            };
+            list[n] = is_selected(&node.target, state);
+            if !list[n] && node.needed_by.iter().any(|&above| is_wanted[above]) {
+                match state {
+                    State::Error => has_failed[n] = true,
+                    _ => is_wanted[n] = true,
+                }
+            }
         }
-        let mut blocked: Vec<Option<Obstacle>> = vec![None; self.nodes.len()];
-        for &n in self.topological.iter().filter(|&&n| is_wanted[n]) {
-            blocked[n] = self.nodes[n]
+        let mut blocked: Vec<Option<Obstacle>> = vec![None; self.len()];
+        for &n in self.links.topological.iter().filter(|&&n| is_wanted[n]) {
+            blocked[n] = self
+                .node(n)
                 .needs
                 .iter()
                 .find_map(|&below| match blocked[below] {
@@ -45,14 +62,18 @@ impl Graph {
                         through: Some(below),
                         ..obstacle
                     }),
-                    None if self.nodes[below].state == State::Error => Some(Obstacle {
+                    None if self.state(below) == State::Error => Some(Obstacle {
                         failed: below,
                         through: None,
                     }),
                     None => None,
                 });
         }
-        Wanted { is_wanted, blocked }
+        Wanted {
+            is_wanted,
+            has_failed,
+            blocked,
+        }
     }
 
     pub(super) fn keys(&self, nodes: &[usize]) -> Vec<TargetKey> {
@@ -60,7 +81,7 @@ impl Graph {
     }
 
     pub(super) fn key(&self, n: usize) -> TargetKey {
-        self.nodes[n].target.key().clone()
+        self.node(n).target.key().clone()
     }
 }
 
@@ -69,19 +90,38 @@ impl Wanted {
         self.is_wanted[n]
     }
 
-    /// Whether it is to be built, and nothing below it failed.
-    pub(super) fn can_be_built(&self, n: usize) -> bool {
+    /// Whether it is asked for, and nothing below it failed.
+    pub(super) fn can_be_done(&self, n: usize) -> bool {
         self.is_wanted[n] && self.blocked[n].is_none()
     }
 
+    /// What is blocked, without what failed itself.
     pub(super) fn blocked(&self, graph: &Graph) -> Vec<Blocked> {
-        let order = graph.topological.iter();
-        let blocked = order.filter_map(|&n| self.blocked[n].map(|obstacle| (n, obstacle)));
-        let named = blocked.map(|(n, obstacle)| Blocked {
+        let order = graph.links.topological.iter();
+        order.filter_map(|&n| self.obstacle(graph, n)).collect()
+    }
+
+    /// What is blocked, and what failed itself.
+    pub(super) fn blocked_or_failed(&self, graph: &Graph) -> Vec<Blocked> {
+        let failed = |n: usize| {
+            self.has_failed[n].then(|| Blocked {
+                target: graph.key(n),
+                failed: graph.key(n),
+                through: None,
+            })
+        };
+        let order = graph.links.topological.iter();
+        order
+            .filter_map(|&n| failed(n).or_else(|| self.obstacle(graph, n)))
+            .collect()
+    }
+
+    fn obstacle(&self, graph: &Graph, n: usize) -> Option<Blocked> {
+        let obstacle = self.blocked[n]?;
+        Some(Blocked {
             target: graph.key(n),
             failed: graph.key(obstacle.failed),
             through: obstacle.through.map(|below| graph.key(below)),
-        });
-        named.collect()
+        })
     }
 }

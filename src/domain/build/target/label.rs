@@ -85,6 +85,16 @@ impl Label {
         &self.text[self.version_at..]
     }
 
+    /// The same with another version.
+    #[must_use]
+    pub fn at_version(&self, version: &TargetVersion) -> Self {
+        let before = &self.text[..self.version_at];
+        Self {
+            text: format!("{before}{version}").into(),
+            ..self.clone()
+        }
+    }
+
     /// Whether the target may be published so: the path ends with its name, and the version is its version.
     pub fn is_of(&self, key: &TargetKey) -> bool {
         let namespace = self.repository().strip_suffix(key.name.as_str());

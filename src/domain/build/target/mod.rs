@@ -4,26 +4,30 @@ mod dependency;
 mod glob;
 mod label;
 mod observe;
+mod selector;
 mod state;
 #[cfg(test)]
 mod tests;
 mod transition;
 mod version;
+mod work;
 
 pub use dependency::{Dependency, Relation};
 pub use glob::Glob;
 pub use label::{Label, Registry, Repository};
 pub use observe::{Mode, Observation, Observed};
+pub use selector::TargetSelector;
 pub use state::{Event, EventKind, Progress, State};
 pub use transition::{IllegalEvent, Transition};
 pub use version::{NotBumpable, TargetVersion, UpdateId};
+pub use work::{Work, WorkSet};
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::domain::name::text;
+use crate::domain::name::{bounded, text};
 use crate::domain::{Invalid, Labels};
 
 /// An image that is to be built, as it was declared.
@@ -42,6 +46,10 @@ pub struct TargetKey {
     pub version: TargetVersion,
 }
 
+/// What declares targets, such as a repository: at most 4,096 bytes of text without NUL, or nothing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(Arc<str>);
+
 /// What a target is called: a repository path without registry and without the namespace in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetName(Arc<str>);
@@ -51,8 +59,8 @@ pub struct TargetName(Arc<str>);
 impl Target {
     pub const MAX_DEPENDENCIES: usize = 1000;
 
-    /// Refuses a label that does not end with the target's name and version, and more than
-    /// [`Self::MAX_DEPENDENCIES`] dependencies.
+    /// Refuses a label that does not end with the target's name and version, more than
+    /// [`Self::MAX_DEPENDENCIES`] dependencies, and NUL in a key or value of the labels.
     pub fn new(
         key: TargetKey,
         label: Label,
@@ -70,6 +78,13 @@ impl Target {
                 Self::MAX_DEPENDENCIES
             );
             return Err(Invalid::new("dependencies", reason));
+        }
+        for (name, value) in labels.iter() {
+            if name.contains('\0') || value.contains('\0') {
+                let shown: String = name.chars().take(64).collect();
+                let reason = format!("must not contain NUL, at key {shown:?}");
+                return Err(Invalid::new("labels", reason));
+            }
         }
         Ok(Self {
             key,
@@ -102,6 +117,20 @@ impl Target {
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
+
+    /// The same target in another version.
+    #[must_use]
+    pub fn at_version(&self, version: TargetVersion) -> Self {
+        Self {
+            label: self.label.at_version(&version),
+            key: TargetKey {
+                name: self.key.name.clone(),
+                version,
+            },
+            dependencies: self.dependencies.clone(),
+            labels: self.labels.clone(),
+        }
+    }
 }
 
 // === impl TargetKey ===
@@ -132,9 +161,35 @@ impl fmt::Debug for TargetKey {
     }
 }
 
-// === impl TargetName ===
+// === impl Source ===
 
-text!(TargetName);
+text!(Source, TargetName);
+
+impl Source {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Nothing.
+impl Default for Source {
+    fn default() -> Self {
+        Self("".into())
+    }
+}
+
+impl FromStr for Source {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "" => Ok(Self::default()),
+            text => bounded("source", text).map(Self),
+        }
+    }
+}
+
+// === impl TargetName ===
 
 impl TargetName {
     pub fn as_str(&self) -> &str {

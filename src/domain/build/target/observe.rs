@@ -27,8 +27,11 @@ pub enum Observed {
     To(Progress),
     /// It is as it was thought to be. A target in error stays so until it is reset.
     Unchanged,
-    /// What could not be asked could make it any of these; so it stays as it is.
-    Undecided(Vec<State>),
+    /// What could not be asked could make it any of these; so it stays as it is, but for the doubt.
+    Undecided {
+        possible: Vec<State>,
+        after: Progress,
+    },
 }
 
 impl Mode {
@@ -83,9 +86,12 @@ impl Progress {
             },
             [State::ToBuild] => match self.state {
                 State::Built | State::Verified => self.no_longer_at(&seen.location),
-                State::ToBuild | State::Published | State::Error => Ok(Observed::Unchanged),
+                State::ToBuild => Ok(self
+                    .doubted(false)
+                    .map_or(Observed::Unchanged, Observed::To)),
+                State::Published | State::Error => Ok(Observed::Unchanged),
             },
-            ref many => Ok(Observed::Undecided(many.to_vec())),
+            ref many => Ok(self.undecided(many.to_vec())),
         }
     }
 
@@ -95,7 +101,7 @@ impl Progress {
             (Presence::Unknown, local) => {
                 let mut states = mode.states(local, Presence::Absent);
                 states.push(State::Published);
-                Ok(Observed::Undecided(states))
+                Ok(self.undecided(states))
             }
             (Presence::Absent, Presence::Present(_)) => match self.after(&Event::Lost)? {
                 Transition::To(lost) => lost.then(&found_local(seen)),
@@ -105,9 +111,29 @@ impl Progress {
         }
     }
 
+    /// Only of what is to be built it matters that it could be there.
+    fn undecided(&self, possible: Vec<State>) -> Observed {
+        let doubted = match self.state {
+            State::ToBuild => self.doubted(true),
+            State::Built | State::Verified | State::Published | State::Error => None,
+        };
+        Observed::Undecided {
+            possible,
+            after: doubted.unwrap_or_else(|| self.clone()),
+        }
+    }
+
+    /// None where it is so already.
+    fn doubted(&self, in_doubt: bool) -> Option<Self> {
+        (self.in_doubt != in_doubt).then(|| Self {
+            in_doubt,
+            ..self.clone()
+        })
+    }
+
     fn then(&self, event: &Event) -> Result<Observed, IllegalEvent> {
         Ok(match self.after(event)? {
-            Transition::To(after) => Observed::To(after),
+            Transition::To(after) => Observed::To(*after),
             Transition::Unchanged => Observed::Unchanged,
         })
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::super::Location;
-use crate::domain::{Digest, Invalid};
+use crate::domain::{Digest, Invalid, Timestamp};
 
 /// How far a target has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +36,8 @@ pub enum EventKind {
     Reset,
 }
 
-/// What happened to a target. Digests are those of what was built or published, where they are known.
+/// What happened to a target. Digests are those of what was built, as its daemon tells them, or of what is in the
+/// registry, where they are known; the two need not be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     BuildOk {
@@ -74,14 +75,20 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub state: State,
-    /// Of the image that was built or published, where it is known.
+    /// Of what was built, as its daemon tells it, where that is known.
     pub digest: Option<Digest>,
+    /// Of what is in the registry, where that is known.
+    pub published: Option<Digest>,
     /// Which daemons have the image; empty unless it is built or verified.
     pub locations: BTreeSet<Location>,
     /// How many builds were reported, whatever became of them. Never goes back.
     pub attempts: u32,
     /// What failed last; kept by a reset, gone with the next success.
     pub last_error: Option<String>,
+    /// It is to be built, unless it is there already: the last observation could not tell.
+    pub in_doubt: bool,
+    /// Nobody is given it before.
+    pub not_before: Option<Timestamp>,
 }
 
 impl State {
@@ -120,6 +127,11 @@ impl State {
             Self::Published => &[(Lost, Self::ToBuild), (PublishOk, Self::Published)],
             Self::Error => &[(Reset, Self::ToBuild)],
         }
+    }
+
+    /// Whether a target in this state has come as far as another state; one that failed has not come anywhere.
+    pub fn is_at_least(self, goal: Self) -> bool {
+        self != Self::Error && self >= goal
     }
 
     pub const fn name(self) -> &'static str {
@@ -203,17 +215,22 @@ impl Event {
         }
     }
 
-    /// The digest that it tells.
-    pub const fn digest(&self) -> Option<Digest> {
+    /// Whether something failed.
+    pub const fn is_failure(&self) -> bool {
+        self.error().is_some()
+    }
+
+    /// What failed.
+    pub const fn error(&self) -> Option<&String> {
         match self {
-            Self::BuildOk { digest, .. }
-            | Self::PublishOk { digest }
-            | Self::SeenLocal { digest, .. }
-            | Self::SeenPublished { digest } => *digest,
-            Self::BuildFailed { .. }
+            Self::BuildFailed { error }
+            | Self::VerifyFailed { error }
+            | Self::PublishFailed { error } => Some(error),
+            Self::BuildOk { .. }
             | Self::VerifyOk
-            | Self::VerifyFailed { .. }
-            | Self::PublishFailed { .. }
+            | Self::PublishOk { .. }
+            | Self::SeenLocal { .. }
+            | Self::SeenPublished { .. }
             | Self::Lost
             | Self::Reset => None,
         }
@@ -226,9 +243,12 @@ impl Default for Progress {
         Self {
             state: State::ToBuild,
             digest: None,
+            published: None,
             locations: BTreeSet::new(),
             attempts: 0,
             last_error: None,
+            in_doubt: false,
+            not_before: None,
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use thiserror::Error;
 
+use super::super::Location;
 use super::{Event, EventKind, Progress, State};
-use crate::domain::Digest;
+use crate::domain::{Digest, Timestamp};
 
 /// What an event makes of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transition {
-    To(Progress),
+    To(Box<Progress>),
     /// The event says what is so already.
     Unchanged,
 }
@@ -51,7 +52,7 @@ fn names(legal: &[(EventKind, State)]) -> String {
 
 impl Progress {
     /// What the event makes of the target. Refuses all but [`State::legal`], and another digest for what is built or
-    /// published already; a digest that was not known is learnt.
+    /// published already; a digest that was not known is learnt. With another state doubts end, and so does waiting.
     pub fn after(&self, event: &Event) -> Result<Transition, IllegalEvent> {
         let kind = event.kind();
         let state = self.state;
@@ -64,24 +65,50 @@ impl Progress {
         }
         let mut after = Self {
             state: *next,
+            in_doubt: false,
+            not_before: None,
             ..self.clone()
         };
         after.note(event);
-        Ok(Transition::To(after))
+        Ok(Transition::To(Box::new(after)))
     }
 
-    /// What is said again.
+    /// The target with another time before which nobody is given it.
+    #[must_use]
+    pub fn put_off(&self, until: Timestamp) -> Self {
+        Self {
+            not_before: Some(until),
+            ..self.clone()
+        }
+    }
+
+    /// What is said again. Each digest is compared with its like.
     fn again(&self, event: &Event) -> Result<Transition, IllegalEvent> {
-        match (self.digest, event.digest()) {
+        let mut after = self.clone();
+        let (known, told) = match event {
+            Event::BuildOk { digest, .. } | Event::SeenLocal { digest, .. } => {
+                (&mut after.digest, *digest)
+            }
+            Event::PublishOk { digest } | Event::SeenPublished { digest } => {
+                (&mut after.published, *digest)
+            }
+            Event::BuildFailed { .. }
+            | Event::VerifyOk
+            | Event::VerifyFailed { .. }
+            | Event::PublishFailed { .. }
+            | Event::Lost
+            | Event::Reset => return Ok(Transition::Unchanged),
+        };
+        match (*known, told) {
             (Some(known), Some(told)) if known != told => Err(IllegalEvent::OtherDigest {
                 state: self.state,
                 known: Box::new(known),
                 told: Box::new(told),
             }),
-            (None, Some(told)) => Ok(Transition::To(Self {
-                digest: Some(told),
-                ..self.clone()
-            })),
+            (None, Some(_)) => {
+                *known = told;
+                Ok(Transition::To(Box::new(after)))
+            }
             (Some(_) | None, _) => Ok(Transition::Unchanged),
         }
     }
@@ -90,15 +117,9 @@ impl Progress {
         match event {
             Event::BuildOk { digest, location } => {
                 self.attempts = self.attempts.saturating_add(1);
-                self.digest = *digest;
-                self.locations = [location.clone()].into();
-                self.last_error = None;
+                self.found_at(*digest, location);
             }
-            Event::SeenLocal { digest, location } => {
-                self.digest = *digest;
-                self.locations = [location.clone()].into();
-                self.last_error = None;
-            }
+            Event::SeenLocal { digest, location } => self.found_at(*digest, location),
             Event::BuildFailed { error } => {
                 self.attempts = self.attempts.saturating_add(1);
                 self.fail(error);
@@ -106,27 +127,36 @@ impl Progress {
             Event::VerifyFailed { error } | Event::PublishFailed { error } => self.fail(error),
             Event::VerifyOk => self.last_error = None,
             Event::PublishOk { digest } => {
-                self.digest = digest.or(self.digest);
+                self.published = *digest;
                 self.locations.clear();
                 self.last_error = None;
             }
             // What is published need not be what was built here.
             Event::SeenPublished { digest } => {
-                self.digest = *digest;
-                self.locations.clear();
+                self.forget_images();
+                self.published = *digest;
                 self.last_error = None;
             }
-            Event::Lost => {
-                self.digest = None;
-                self.locations.clear();
-            }
+            Event::Lost => self.forget_images(),
             Event::Reset => {}
         }
     }
 
+    fn found_at(&mut self, digest: Option<Digest>, location: &Location) {
+        self.digest = digest;
+        self.published = None;
+        self.locations = [location.clone()].into();
+        self.last_error = None;
+    }
+
     fn fail(&mut self, error: &str) {
-        self.digest = None;
-        self.locations.clear();
+        self.forget_images();
         self.last_error = Some(error.to_owned());
+    }
+
+    fn forget_images(&mut self) {
+        self.digest = None;
+        self.published = None;
+        self.locations.clear();
     }
 }

@@ -5,9 +5,8 @@ use tracing::Span;
 
 use super::wire;
 use crate::domain::{ChainId, ConfigId, Invalid, Namespace, Reference, RunPlatform};
-use crate::kv::Revision;
 use crate::proto::v1 as pb;
-use crate::service::native::wire::etag;
+use crate::service::native::wire::if_etag;
 use crate::service::native::{namespace, once};
 use crate::store::{CreateConfig, DeleteConfig, LinkConfig, MarkConfig, SetParent};
 
@@ -155,10 +154,3 @@ pub fn layer(text: &str) -> Result<ChainId, Invalid> {
 }
 
 const MAX_CHAIN_ID: usize = 4096;
-
-fn if_etag(text: &str) -> Result<Option<Revision>, Invalid> {
-    match text {
-        "" => Ok(None),
-        text => etag(text).map(Some),
-    }
-}

@@ -84,7 +84,7 @@ fn check_part(field: &str, part: &str) -> Result<(), Invalid> {
 
 // === to messages ===
 
-fn platform_message(platform: &RunPlatform) -> pb::ConfigPlatform {
+pub fn platform_message(platform: &RunPlatform) -> pb::ConfigPlatform {
     pb::ConfigPlatform {
         os: platform.os.clone(),
         architecture: platform.architecture.clone(),

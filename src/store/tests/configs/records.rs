@@ -374,7 +374,7 @@ async fn a_namespace_with_configs_is_not_empty(on: &On) {
     on.create(&draft(&["b"])).await;
     let namespaces = on.store.namespaces();
     let entry = namespaces.get(&ns()).await.unwrap().value;
-    assert_eq!((entry.images, entry.configs), (0, 2));
+    assert_eq!((entry.contents.images, entry.contents.configs), (0, 2));
     let delete = |force| DeleteNamespace {
         name: ns(),
         force,
@@ -388,7 +388,7 @@ async fn a_namespace_with_configs_is_not_empty(on: &On) {
         "ns still holds 2 configs; remove them first, or force it"
     );
     let gone = namespaces.delete(&delete(true)).await.unwrap().value;
-    assert_eq!(gone.configs, 2);
+    assert_eq!(gone.contents.configs, 2);
     let view = on.store.snapshot().await.unwrap();
     assert_eq!(view.tables("v1/ns/").await.unwrap(), []);
     assert_eq!(on.store.status().await.unwrap().configs, 0);

@@ -3,6 +3,7 @@
 mod changes;
 mod ends;
 mod model;
+mod targets;
 
 pub(super) use self::ends::forgetful;
 pub(super) use self::model::{Random, write};
@@ -19,7 +20,7 @@ fn watching(query: ImageQuery, start: WatchStart) -> WatchImages {
 }
 
 /// The names that a message is about, deleted ones with a minus.
-fn names(message: &WatchMessage) -> Vec<String> {
+fn names(message: &ImageMessage) -> Vec<String> {
     match message {
         WatchMessage::Initial(images) => images
             .iter()

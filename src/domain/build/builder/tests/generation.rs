@@ -108,3 +108,38 @@ fn what_was_stored_out_of_order_is_refused() {
     nowhere[0].copies.clear();
     assert!(Generations::restore(Sequence(2), nowhere).is_err());
 }
+
+#[test]
+fn what_is_retired_is_given_to_nobody_until_it_is_found_in_use() {
+    let mut generations = generations(&[0, 1]);
+    let (two, reg) = (Sequence(2), place("reg"));
+    let newest = |generations: &Generations| generations.newest(&Reach::Anywhere).cloned();
+    generations.retire(two, &only(&["elsewhere"]), at(2));
+    assert_eq!(newest(&generations).unwrap().sequence, two);
+    generations.retire(two, &Reach::Anywhere, at(3));
+    generations.retire(two, &Reach::Anywhere, at(4));
+    let copy = |generations: &Generations| generations.get(two).unwrap().copies[&reg];
+    assert_eq!(copy(&generations).retired_at, Some(at(3)), "since then");
+    assert_eq!(newest(&generations).unwrap().sequence, Sequence(1));
+    assert!(!generations.has_lost_newest(), "it is there");
+    for presence in [Presence::Present(None), Presence::Unknown] {
+        generations.observe(two, &reg, presence, at(5));
+        assert_eq!(copy(&generations).retired_at, Some(at(3)), "{presence:?}");
+    }
+    generations.confirm(two, &reg, Removal::Failed, at(6));
+    assert_eq!(copy(&generations).retired_at, Some(at(3)));
+    generations.confirm(two, &reg, Removal::InUse, at(7));
+    assert_eq!(copy(&generations), Sighting::at(at(7)));
+    assert_eq!(newest(&generations).unwrap().sequence, two);
+}
+
+#[test]
+fn what_is_retired_in_one_place_is_used_in_another() {
+    let mut generations = generations(&[0]);
+    let one = Sequence(1);
+    generations.observe(one, &place("host:c"), Presence::Present(None), at(1));
+    generations.retire(one, &only(&["reg"]), at(2));
+    let is_within = |places: &[&str]| generations.newest(&only(places)).is_some();
+    assert!(is_within(&["host:c"]) && is_within(&["reg", "host:c"]));
+    assert!(!is_within(&["reg"]));
+}

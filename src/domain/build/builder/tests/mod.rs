@@ -66,7 +66,7 @@ fn claim(holder: &str, token: u64, now: i64, ttl: i64) -> Claim {
 }
 
 #[test]
-fn a_builder_is_of_a_base_a_platform_and_a_recipe() {
+fn a_builder_is_of_a_base_a_platform_and_a_recipe_v9() {
     // vieter's images had none of the three in their names (V9), and its split took a port for a tag.
     let platform = |architecture: &str| RunPlatform {
         architecture: architecture.to_owned(),
@@ -79,6 +79,7 @@ fn a_builder_is_of_a_base_a_platform_and_a_recipe() {
             &platform(architecture),
             recipe.parse().unwrap(),
         )
+        .unwrap()
     };
     assert_eq!(
         key("x86_64", "").to_string(),

@@ -184,7 +184,10 @@ impl World {
             Ok(claim) => prop_assert!(claim.token == token && token.0 == self.next_token),
             Err(ClaimRefused::Held { .. }) => prop_assert!(false, "not a reason to refuse work"),
             Err(
-                ClaimRefused::Superseded { .. } | ClaimRefused::Late { .. } | ClaimRefused::NotHeld,
+                ClaimRefused::Superseded { .. }
+                | ClaimRefused::Late { .. }
+                | ClaimRefused::NotHeld
+                | ClaimRefused::PinEnded,
             ) => return Ok(false),
         }
         Ok(true)
@@ -197,9 +200,9 @@ impl World {
         let pins: Vec<_> = generations
             .iter()
             .filter(|g| g.sequence.0 % 3 == 0)
-            .map(|g| Pin {
-                generation: g.sequence,
-                claim: claim("pin", 1, self.now, 10),
+            .map(|g| {
+                let ttl = Ttl::try_from(seconds(10)).unwrap();
+                Pin::grant(g.sequence, "pin".parse().unwrap(), ttl, now)
             })
             .collect();
         let prune = Prune {
@@ -210,30 +213,42 @@ impl World {
             in_use: &BTreeSet::new(),
         };
         let decisions = prune.decide(now, &generations);
-        let kept = decisions
-            .iter()
-            .filter(|decision| decision.verdict != Verdict::Remove)
-            .count();
-        prop_assert!(kept >= decisions.len().min(keep_last as usize));
-        for decision in decisions
-            .iter()
-            .filter(|decision| decision.verdict == Verdict::Remove)
-        {
+        let newest = generations.newest(&reach);
+        for decision in decisions.iter().filter(|decision| decision.is_removal()) {
             let sequence = decision.generation.sequence;
-            prop_assert!(Some(decision.generation) != generations.newest(&reach));
+            prop_assert!(Some(decision.generation) != newest);
             prop_assert!(Some(decision.generation) != generations.newest(&Reach::Anywhere));
             prop_assert!(pins.iter().all(|pin| pin.generation != sequence));
-            let outcome = [
-                Removal::Removed,
-                Removal::NotFound,
-                Removal::InUse,
-                Removal::Failed,
-            ][removal];
+            prop_assert_eq!(&decision.copies, &[&here]);
+            self.generations.retire(sequence, &reach, now);
+        }
+        // Who can use images here is given none that goes, and the one that was the newest still.
+        prop_assert_eq!(
+            self.generations
+                .newest(&reach)
+                .map(|newest| newest.sequence),
+            newest.map(|newest| newest.sequence)
+        );
+        let usable = |generations: &Generations| {
+            let within = generations
+                .iter()
+                .filter(|generation| generation.is_within(&reach));
+            within.count()
+        };
+        let kept = usable(&generations).min(keep_last as usize);
+        prop_assert!(usable(&self.generations) >= kept);
+        let outcome = [
+            Removal::Removed,
+            Removal::NotFound,
+            Removal::InUse,
+            Removal::Failed,
+        ][removal];
+        for decision in decisions.iter().filter(|decision| decision.is_removal()) {
+            let sequence = decision.generation.sequence;
             if self.generations.confirm(sequence, &here, outcome, now) == Effect::Dropped {
                 self.dropped.insert(sequence);
             }
         }
-        prop_assert!(self.generations.has_lost_newest() == generations.has_lost_newest());
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::domain::Labels;
-use crate::domain::build::target::Glob;
+use crate::domain::build::target::{Glob, Work, WorkSet};
 
 /// `NAME[@VERSION][=STATE][<-DEPENDENCY,...]` with `;` between; version 1 and `to_build` where nothing is said. A
 /// dependency in capitals is external.
@@ -46,6 +46,10 @@ fn key_of(text: &str) -> TargetKey {
         true => text.parse().unwrap(),
         false => format!("{text}@1").parse().unwrap(),
     }
+}
+
+fn works(all: &[Work]) -> WorkSet {
+    WorkSet::new(all.iter().copied()).unwrap()
 }
 
 fn all(_: &Target, _: State) -> bool {

@@ -86,6 +86,7 @@ fn any_graph(is_acyclic: bool) -> impl Strategy<Value = Plain> {
                 State::ToBuild,
                 State::ToBuild,
                 State::Built,
+                State::Verified,
                 State::Published,
                 State::Error,
             ]),
@@ -192,14 +193,15 @@ proptest! {
     fn workers_build_all_that_can_be_built_once_and_in_order(plain in any_graph(true), workers in 1..5usize, choices in prop::collection::vec(0..5usize, 64)) {
         let mut now = plain.clone();
         let (mut held, mut built) = (BTreeSet::new(), Vec::new());
+        let graph = Graph::new(plain.targets()).unwrap();
         for choice in choices {
-            let graph = Graph::new(now.targets()).unwrap();
-            let claimable = graph.claimable(Readiness::Built, selection(&plain), |key| held.contains(&number(key)));
-            match claimable.ready.first().map(number) {
-                Some(n) if held.len() < workers => prop_assert!(held.insert(n)),
+            let graph = graph.standing(|n| TargetStanding { is_held: held.contains(&n), ..now.states[n].into() });
+            let claimable = graph.claimable(works(&[Work::Build]), selection(&plain));
+            match claimable.ready.first() {
+                Some(ready) if held.len() < workers => prop_assert!(held.insert(number(&ready.target))),
                 _ => {
                     let Some(&done) = held.iter().nth(choice % held.len().max(1)) else { break };
-                    prop_assert!(now.needs[done].iter().all(|&need| matches!(now.states[need], State::Built | State::Published)));
+                    prop_assert!(now.needs[done].iter().all(|&need| now.states[need].is_at_least(State::Built)));
                     held.remove(&done);
                     now.states[done] = State::Built;
                     built.push(done);
@@ -212,6 +214,71 @@ proptest! {
     }
 
     #[test]
+    fn what_can_be_claimed_is_as_by_looking_at_each(
+        plain in any_graph(true),
+        flags in prop::collection::vec((any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.1)), 9),
+        which in 1..8usize,
+    ) {
+        let all: Vec<Work> = Work::ALL.into_iter().enumerate().filter(|(n, _)| which & (1 << n) != 0).map(|(_, work)| work).collect();
+        let standing = |n: usize| TargetStanding {
+            state: plain.states[n],
+            is_here: flags[n].0,
+            is_held: flags[n].1,
+            is_put_off: flags[n].2,
+        };
+        let graph = Graph::new(plain.targets()).unwrap().standing(standing);
+        let claimable = graph.claimable(works(&all), selection(&plain));
+
+        let last = *all.last().unwrap();
+        let is_finished = |n: usize| match last {
+            Work::Build => matches!(plain.states[n], State::Built | State::Verified | State::Published),
+            Work::Verify => matches!(plain.states[n], State::Verified | State::Published),
+            Work::Publish => plain.states[n] == State::Published,
+        };
+        let is_left = |n: usize| !is_finished(n) && plain.states[n] != State::Error;
+        let mut wanted = BTreeSet::new();
+        for n in (0..plain.states.len()).filter(|&n| plain.selected[n] && is_left(n)) {
+            wanted.insert(n);
+            wanted.extend(plain.below(n, &|_, need| is_left(need)));
+        }
+        let is_error = |n: &usize| plain.states[*n] == State::Error;
+        let is_blocked = |n: usize| plain.below(n, &|at, _| is_left(at)).iter().any(is_error);
+        let mut blocked: BTreeSet<_> = wanted.iter().copied().filter(|&n| is_blocked(n)).collect();
+        blocked.extend((0..plain.states.len()).filter(|n| is_error(n) && plain.selected[*n]));
+        blocked.extend(wanted.iter().flat_map(|&n| &plain.needs[n]).filter(|n| is_error(n)));
+        prop_assert_eq!(claimable.blocked.iter().map(|one| number(&one.target)).collect::<BTreeSet<_>>(), blocked);
+        let concerned = wanted.iter().flat_map(|&n| plain.needs[n].iter().copied().chain([n]));
+        let running: BTreeSet<_> = concerned.filter(|&n| flags[n].1).collect();
+        prop_assert_eq!(numbers(&claimable.running).into_iter().collect::<BTreeSet<_>>(), running);
+
+        let (mut ready, mut waiting) = (BTreeMap::new(), BTreeMap::new());
+        for n in wanted.into_iter().filter(|&n| !flags[n].1 && !is_blocked(n)) {
+            let due = match plain.states[n] {
+                State::Built if flags[n].0 => Work::Verify,
+                State::Verified if flags[n].0 => Work::Publish,
+                _ => Work::Build,
+            };
+            if !all.contains(&due) {
+                waiting.insert(n, None);
+                continue;
+            }
+            let is_ready = |need: &usize| match plain.states[*need] {
+                State::Published => true,
+                State::Verified => due != Work::Publish && flags[*need].0 && !flags[*need].1,
+                State::Built => due != Work::Publish && flags[*need].0 && !flags[*need].1 && !all.contains(&Work::Verify),
+                State::ToBuild | State::Error => false,
+            };
+            match plain.needs[n].iter().find(|need| !is_ready(need)) {
+                Some(need) => { waiting.insert(n, Some(*need)); }
+                None if flags[n].2 => { waiting.insert(n, None); }
+                None => { ready.insert(n, due); }
+            }
+        }
+        prop_assert_eq!(claimable.ready.iter().map(|one| (number(&one.target), one.work)).collect::<BTreeMap<_, _>>(), ready);
+        prop_assert_eq!(claimable.waiting.iter().map(|one| (number(&one.target), one.on.as_ref().map(number))).collect::<BTreeMap<_, _>>(), waiting);
+    }
+
+    #[test]
     fn nothing_depends_on_the_order_in_which_targets_come(plain in any_graph(true), seed in prop::collection::vec(any::<u32>(), 9)) {
         let graph = Graph::new(plain.targets()).unwrap();
         let mut shuffled: Vec<_> = plain.targets().into_iter().zip(seed).collect();
@@ -219,7 +286,7 @@ proptest! {
         let other = Graph::new(shuffled.into_iter().map(|(target, _)| target)).unwrap();
         prop_assert_eq!(graph.build_order(selection(&plain)), other.build_order(selection(&plain)));
         prop_assert_eq!(graph.prune_order(selection(&plain)), other.prune_order(selection(&plain)));
-        prop_assert_eq!(graph.claimable(Readiness::Built, all, |_| false), other.claimable(Readiness::Built, all, |_| false));
+        prop_assert_eq!(graph.claimable(works(&Work::ALL), all), other.claimable(works(&Work::ALL), all));
     }
 
     #[test]

@@ -248,6 +248,20 @@ fn a_target_has_at_most_1000_dependencies() {
     assert_eq!(of(1001).unwrap_err().field(), "dependencies");
 }
 
+#[test]
+fn the_labels_of_a_target_are_texts_without_nul() {
+    let of = |name: &str, value: &str| {
+        let mut labels = Labels::default();
+        labels.set(name.to_owned(), value.to_owned()).unwrap();
+        let label = "a:1".parse().unwrap();
+        Target::new(key("a@1"), label, BTreeSet::new(), labels)
+    };
+    assert!(of("team", "a\nb").is_ok());
+    for (name, value) in [("te\0am", "a"), ("team", "a\0")] {
+        assert_eq!(of(name, value).unwrap_err().field(), "labels");
+    }
+}
+
 proptest! {
     #[test]
     fn a_label_and_its_text_are_one(text in "([a-zA-Z0-9.:\\[\\]-]{1,6}/)?([a-z0-9._-]{1,4}/){0,2}[a-z0-9._-]{1,4}:[a-zA-Z0-9._-]{1,4}") {

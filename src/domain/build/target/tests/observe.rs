@@ -24,8 +24,12 @@ fn state_after(from: State, mode: Mode, local: Presence, published: Presence) ->
     match observed(&in_state(from), mode, local, published) {
         Observed::To(after) => Some(after.state),
         Observed::Unchanged => Some(from),
-        Observed::Undecided(states) => {
-            assert!(states.len() > 1);
+        Observed::Undecided { possible, after } => {
+            assert!(possible.len() > 1);
+            assert_eq!(
+                (after.state, after.in_doubt),
+                (from, from == State::ToBuild)
+            );
             None
         }
     }
@@ -68,17 +72,18 @@ fn what_could_not_be_asked_is_not_missing() {
             let target = in_state(state);
             for (local, published) in [(SILENT, SILENT), (HERE, SILENT)] {
                 match observed(&target, mode, local, published) {
-                    Observed::Unchanged | Observed::Undecided(_) => {}
+                    Observed::Unchanged => {}
+                    Observed::Undecided { after, .. } => assert_eq!(after.state, state),
                     Observed::To(after) => panic!("{target:?} became {after:?}"),
                 }
             }
         }
     }
     let undecided = observed(&in_state(State::ToBuild), Mode::RegistryFirst, GONE, SILENT);
-    assert_eq!(
-        undecided,
-        Observed::Undecided(vec![State::ToBuild, State::Published])
-    );
+    let Observed::Undecided { possible, .. } = undecided else {
+        panic!("{undecided:?}")
+    };
+    assert_eq!(possible, [State::ToBuild, State::Published]);
     assert_eq!(
         state_after(State::Published, Mode::RegistryFirst, GONE, SILENT),
         None
@@ -104,7 +109,7 @@ fn what_is_published_is_lost_only_when_the_registry_says_so() {
 #[test]
 fn another_image_under_a_published_tag_is_refused() {
     let published = Progress {
-        digest: Some(digest("old")),
+        published: Some(digest("old")),
         ..in_state(State::Published)
     };
     let of = |content: &str| seen("host:a", GONE, Presence::Present(Some(digest(content))));
@@ -176,10 +181,54 @@ fn a_push_that_nobody_told_of_is_found() {
             panic!("{from}")
         };
         assert_eq!(
-            (after.state, after.digest),
+            (after.state, after.published),
             (State::Published, Some(digest("new")))
         );
     }
+}
+
+#[test]
+fn what_is_to_be_built_is_in_doubt_until_somebody_can_tell() {
+    let first = Mode::RegistryFirst;
+    let Observed::Undecided { after, .. } =
+        observed(&in_state(State::ToBuild), first, GONE, SILENT)
+    else {
+        panic!("it could be published")
+    };
+    assert!(after.in_doubt);
+    let again = observed(&after, first, SILENT, SILENT);
+    assert!(matches!(again, Observed::Undecided { after: same, .. } if same == after));
+    for (local, published, state) in [
+        (GONE, GONE, State::ToBuild),
+        (HERE, GONE, State::Built),
+        (SILENT, HERE, State::Published),
+    ] {
+        let Observed::To(told) = observed(&after, first, local, published) else {
+            panic!("{local:?} {published:?} changes nothing")
+        };
+        assert_eq!((told.state, told.in_doubt), (state, false));
+    }
+    let decided = observed(&in_state(State::ToBuild), first, GONE, GONE);
+    assert_eq!(decided, Observed::Unchanged);
+}
+
+#[test]
+fn what_a_daemon_calls_an_image_is_not_compared_with_what_a_registry_calls_it() {
+    let built = Progress {
+        digest: Some(digest("as built")),
+        ..in_state(State::Verified)
+    };
+    let pushed = Presence::Present(Some(digest("as pushed")));
+    let local = Presence::Present(Some(digest("as built")));
+    let Observed::To(after) = observed(&built, Mode::RegistryFirst, local, pushed) else {
+        panic!("it is published")
+    };
+    assert_eq!(
+        (after.digest, after.published),
+        (Some(digest("as built")), Some(digest("as pushed")))
+    );
+    let again = observed(&after, Mode::RegistryFirst, local, pushed);
+    assert_eq!(again, Observed::Unchanged);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every state with every event.
 
 use super::*;
+use crate::domain::Timestamp;
 
 fn event(kind: EventKind) -> Event {
     let error = String::from("exit code 1");
@@ -28,7 +29,7 @@ fn event(kind: EventKind) -> Event {
 
 fn after(from: &Progress, event: &Event) -> Progress {
     match from.after(event).unwrap() {
-        Transition::To(after) => after,
+        Transition::To(after) => *after,
         Transition::Unchanged => from.clone(),
     }
 }
@@ -119,8 +120,12 @@ fn a_target_goes_from_its_build_to_its_registry() {
     };
     let published = after(&verified, &pushed);
     assert_eq!(
-        (published.state, published.digest),
-        (State::Published, Some(digest("as pushed")))
+        (published.state, published.digest, published.published),
+        (
+            State::Published,
+            Some(digest("new")),
+            Some(digest("as pushed"))
+        )
     );
     assert!(published.locations.is_empty());
 }
@@ -149,7 +154,7 @@ fn what_is_told_twice_changes_nothing() {
 fn a_published_tag_is_not_moved() {
     // docker-pkg overwrote it whenever the registry did not answer 200.
     let published = Progress {
-        digest: Some(digest("old")),
+        published: Some(digest("old")),
         ..in_state(State::Published)
     };
     let refused = published.after(&event(EventKind::PublishOk)).unwrap_err();
@@ -173,9 +178,37 @@ fn a_published_tag_is_not_moved() {
 fn a_digest_that_was_not_known_is_learnt() {
     let learnt = after(&in_state(State::Published), &event(EventKind::PublishOk));
     assert_eq!(
-        (learnt.state, learnt.digest),
+        (learnt.state, learnt.published),
         (State::Published, Some(digest("new")))
     );
+    let learnt = after(&in_state(State::Built), &event(EventKind::BuildOk));
+    assert_eq!(
+        (learnt.state, learnt.digest),
+        (State::Built, Some(digest("new")))
+    );
+}
+
+#[test]
+fn a_push_that_tells_no_digest_leaves_none_that_a_registry_would_not_tell() {
+    let built = after(&Progress::default(), &event(EventKind::BuildOk));
+    let verified = after(&built, &Event::VerifyOk);
+    let published = after(&verified, &Event::PublishOk { digest: None });
+    assert_eq!(published.published, None);
+    let learnt = after(&published, &event(EventKind::PublishOk));
+    assert_eq!(learnt.published, Some(digest("new")));
+}
+
+#[test]
+fn doubt_and_waiting_end_with_another_state() {
+    let waiting = Progress {
+        in_doubt: true,
+        ..Progress::default().put_off(Timestamp::UNIX_EPOCH)
+    };
+    assert!(waiting.not_before.is_some());
+    for (kind, _) in State::ToBuild.legal() {
+        let after = after(&waiting, &event(*kind));
+        assert_eq!((after.in_doubt, after.not_before), (false, None), "{kind}");
+    }
 }
 
 #[test]
@@ -203,12 +236,13 @@ fn what_is_lost_or_failed_is_nowhere() {
     ] {
         let from = Progress {
             digest: Some(digest("old")),
+            published: Some(digest("pushed")),
             ..in_state(from)
         };
         let after = after(&from, &event(kind));
         assert_eq!(
-            (after.digest, after.locations),
-            (None, BTreeSet::new()),
+            (after.digest, after.published, after.locations),
+            (None, None, BTreeSet::new()),
             "{kind}"
         );
     }
@@ -231,7 +265,7 @@ proptest! {
         for kind in kinds {
             let attempts = target.attempts;
             if let Ok(Transition::To(after)) = target.after(&event(EventKind::ALL[kind])) {
-                target = after;
+                target = *after;
             }
             let is_somewhere = matches!(target.state, State::Built | State::Verified);
             prop_assert_eq!(!target.locations.is_empty(), is_somewhere);

@@ -1,0 +1,293 @@
+//! What is done under a claim or a pin: handing in, giving back, renewing.
+
+use super::rows::{LookAt, Part, Standing, subject};
+use super::{AbandonBuilder, Builders, CompleteBuilder, Completed, Pinned};
+use crate::domain::build::{BuilderKey, Claim, ClaimRefused, Failures, Pin, PinId, Token};
+use crate::domain::{Namespace, Timestamp};
+use crate::error::Error;
+use crate::kv::{Batch, Guard, Revision};
+use crate::store::claims::Moment;
+use crate::store::edit::{Decision, Look, View};
+use crate::store::wire::{self, BuilderRow};
+use crate::store::{At, schema};
+
+/// What a Complete answers, and of which builder.
+pub struct CompleteAnswer {
+    pub namespace: Namespace,
+    pub builder: BuilderKey,
+    pub completed: Completed,
+}
+
+/// What an Abandon answers, and of which builder.
+pub struct AbandonAnswer {
+    pub namespace: Namespace,
+    pub builder: BuilderKey,
+    pub retry_at: Option<Timestamp>,
+}
+
+/// A look at a pin.
+struct LookAtPin<'a> {
+    namespace: &'a Namespace,
+    key: &'a BuilderKey,
+    id: PinId,
+}
+
+struct SeenPin {
+    is_known: bool,
+    pin: Option<(Pin, Revision)>,
+    wall: Timestamp,
+    moment: Moment,
+}
+
+impl Look for LookAtPin<'_> {
+    type Seen = SeenPin;
+
+    async fn look(&self, view: &View<'_>) -> Result<SeenPin, Error> {
+        let keys = [
+            schema::builder_key(self.namespace, self.key),
+            schema::pin_key(self.namespace, self.key, self.id),
+        ];
+        let [own, pin] = view
+            .get(&keys)
+            .await?
+            .try_into()
+            .expect("as many rows as keys");
+        let pin = pin.map(|row| Ok::<_, Error>((wire::decode_pin(row.value)?, row.revision)));
+        Ok(SeenPin {
+            is_known: own.is_some(),
+            pin: pin.transpose()?,
+            wall: view.now,
+            moment: view.moment,
+        })
+    }
+}
+
+impl Builders<'_> {
+    /// Hands in the image that was built under a claim, and ends the claim. Pins it where that is asked for, and there
+    /// are not as many pins as there may be. Durable when it returns.
+    ///
+    /// [`Error::NotFound`] for an unknown builder; [`Error::Claim`] for a claim that has ended, or is another's now;
+    /// [`Error::Invalid`] for an image whose record would be too large. Then nothing is written.
+    pub async fn complete(
+        &self,
+        namespace: &Namespace,
+        request: &CompleteBuilder,
+    ) -> Result<At<Completed>, Error> {
+        let key = &request.key;
+        let look = LookAt {
+            namespace,
+            key,
+            part: Part::All,
+        };
+        let turns = [schema::builder_claim_key(namespace, key)];
+        let once = request.request.as_ref();
+        let completed = self.store.edit(&turns, &look, once, |seen| {
+            let id = self.new_pin(seen);
+            decide_complete(request, seen, id)
+        });
+        let At { value, revision } = completed.await?;
+        Ok(At {
+            value: value.completed,
+            revision,
+        })
+    }
+
+    /// Gives a claim back without an image; after a failure nobody is told to build until the time that it returns, if
+    /// it returns one. Durable when it returns.
+    ///
+    /// [`Error::NotFound`] and [`Error::Claim`] as for [`Self::complete`].
+    pub async fn abandon(
+        &self,
+        namespace: &Namespace,
+        request: &AbandonBuilder,
+    ) -> Result<At<Option<Timestamp>>, Error> {
+        let key = &request.key;
+        let look = LookAt {
+            namespace,
+            key,
+            part: Part::Own,
+        };
+        let turns = [schema::builder_claim_key(namespace, key)];
+        let once = request.request.as_ref();
+        let abandoned = self
+            .store
+            .edit(&turns, &look, once, |seen| decide_abandon(request, seen));
+        let At { value, revision } = abandoned.await?;
+        Ok(At {
+            value: value.retry_at,
+            revision,
+        })
+    }
+
+    /// Gives a claim its whole time again. Durable when it returns.
+    ///
+    /// [`Error::NotFound`] and [`Error::Claim`] as for [`Self::complete`].
+    pub async fn renew(
+        &self,
+        namespace: &Namespace,
+        key: &BuilderKey,
+        token: Token,
+    ) -> Result<At<Claim>, Error> {
+        let look = LookAt {
+            namespace,
+            key,
+            part: Part::Own,
+        };
+        let turns = [schema::builder_claim_key(namespace, key)];
+        let decide = |seen: &Standing| {
+            seen.own()?;
+            let claim = seen.held(token)?.renewed(seen.now());
+            let mut batch = seen.batch();
+            seen.put_claim(&mut batch, &claim);
+            Ok(Decision {
+                batch,
+                value: claim,
+            })
+        };
+        self.store.edit_always(&turns, &look, decide).await
+    }
+
+    /// Gives a pin its whole time again. Durable when it returns.
+    ///
+    /// [`Error::NotFound`] for an unknown builder, [`Error::Claim`] for a pin that has ended.
+    pub async fn renew_pin(
+        &self,
+        namespace: &Namespace,
+        key: &BuilderKey,
+        id: PinId,
+    ) -> Result<At<Pinned>, Error> {
+        let look = LookAtPin { namespace, key, id };
+        let row = schema::pin_key(namespace, key, id);
+        let decide = |seen: &SeenPin| {
+            if !seen.is_known {
+                return Err(Error::NotFound(subject(namespace, key)));
+            }
+            let now = seen.moment.now();
+            let Some((pin, revision)) = seen.pin.as_ref().filter(|(pin, _)| pin.is_live(now))
+            else {
+                return Err(Error::Claim {
+                    subject: subject(namespace, key),
+                    refused: ClaimRefused::PinEnded,
+                });
+            };
+            let pin = pin.renewed(now);
+            let mut batch = Batch::new(seen.wall.millis());
+            batch
+                .guard(Guard::Unchanged(row.clone(), *revision))
+                .put(row.clone(), wire::encode_pin(&pin));
+            seen.moment.note(&mut batch);
+            Ok(Decision {
+                batch,
+                value: Pinned { id, pin },
+            })
+        };
+        let turns = [row.clone()];
+        self.store.edit_always(&turns, &look, decide).await
+    }
+
+    /// Ends a pin; `false` where there is none. Durable when it returns.
+    pub async fn unpin(
+        &self,
+        namespace: &Namespace,
+        key: &BuilderKey,
+        id: PinId,
+    ) -> Result<At<bool>, Error> {
+        let look = LookAtPin { namespace, key, id };
+        let row = schema::pin_key(namespace, key, id);
+        let decide = |seen: &SeenPin| {
+            let mut batch = Batch::new(seen.wall.millis());
+            if let Some((_, revision)) = &seen.pin {
+                batch
+                    .guard(Guard::Unchanged(row.clone(), *revision))
+                    .delete(row.clone())
+                    .frees_space();
+            }
+            Ok(Decision {
+                batch,
+                value: seen.pin.is_some(),
+            })
+        };
+        let turns = [row.clone()];
+        self.store.edit_always(&turns, &look, decide).await
+    }
+}
+
+fn decide_complete(
+    request: &CompleteBuilder,
+    seen: &Standing,
+    id: PinId,
+) -> Result<Decision<CompleteAnswer>, Error> {
+    let (own, _) = seen.own()?;
+    let claim = seen.held(request.token)?;
+    // Whoever granted the claim saw that there is room.
+    let mut after = seen.generations.clone();
+    let generation = after.add(request.built.clone(), seen.now()).clone();
+    let mut batch = seen.batch();
+    seen.end_claim(&mut batch, claim);
+    let new = seen.generation_key(generation.sequence);
+    batch
+        .guard(Guard::Absent(new.clone()))
+        .put(new, wire::encode_generation(&generation)?);
+    // What somebody told since the build began is newer.
+    let (base_digest, base_told) = match generation.base_digest {
+        Some(found) if own.base_told <= claim.token => (Some(found), claim.token),
+        _ => (own.base_digest, own.base_told),
+    };
+    let row = BuilderRow {
+        last: after.last(),
+        failures: None,
+        base_digest,
+        base_told,
+        ..own.clone()
+    };
+    seen.put_own(&mut batch, &row)?;
+    let pin = request.pin.map(|ttl| {
+        let holder = claim.holder.clone();
+        let pin = Pin::grant(generation.sequence, holder, ttl, seen.now());
+        match seen.add_pin(&mut batch, id, pin) {
+            // An image that was built is not lost for want of a pin.
+            Err(Error::BuilderFull { .. }) => Ok(None),
+            pinned => pinned.map(Some),
+        }
+    });
+    let value = CompleteAnswer {
+        namespace: seen.namespace().clone(),
+        builder: seen.key.clone(),
+        completed: Completed {
+            pin: pin.transpose()?.flatten(),
+            generation,
+        },
+    };
+    Ok(Decision { batch, value })
+}
+
+fn decide_abandon(
+    request: &AbandonBuilder,
+    seen: &Standing,
+) -> Result<Decision<AbandonAnswer>, Error> {
+    let (own, _) = seen.own()?;
+    let claim = seen.held(request.token)?;
+    let now = seen.now();
+    let mut batch = seen.batch();
+    seen.end_claim(&mut batch, claim);
+    let failures = request.failure.as_ref().map(|failure| {
+        let before = own.failures.as_ref();
+        Failures::after(before, failure.error.clone(), failure.retry_after, now)
+    });
+    let retry_at = failures
+        .as_ref()
+        .and_then(|failures| failures.retry_at(now));
+    if failures.is_some() {
+        let row = BuilderRow {
+            failures,
+            ..own.clone()
+        };
+        seen.put_own(&mut batch, &row)?;
+    }
+    let value = AbandonAnswer {
+        namespace: seen.namespace().clone(),
+        builder: seen.key.clone(),
+        retry_at,
+    };
+    Ok(Decision { batch, value })
+}

@@ -1,0 +1,204 @@
+//! Declaring targets.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::load::{All, Everything};
+use super::rows::SeenTarget;
+use super::{AppliedTargets, ApplyTargets, BuildTargets};
+use crate::domain::Namespace;
+use crate::domain::build::{Graph, GraphError, Progress, Source, State, Target, TargetKey};
+use crate::error::Error;
+use crate::kv::{Batch, Guard};
+use crate::store::edit::Decision;
+use crate::store::targets::answer::Answered;
+use crate::store::wire::{self, TargetRow};
+use crate::store::{At, namespaces, schema};
+
+impl BuildTargets<'_> {
+    /// Declares targets, all or none. Durable when it returns. The first write creates the namespace. One that is there
+    /// already keeps what became of it, unless it gets another label; whoever is at one that gets other dependencies or
+    /// another label, or is forgotten, has no claim any more.
+    ///
+    /// [`Error::Graph`] for one that is named twice, an unknown dependency, a cycle and too many;
+    /// [`Error::GraphChanged`] for another `if_graph_revision`. Where a row was lost, so that what is declared makes no graph
+    /// any more, this is what declares it again.
+    pub async fn apply(
+        &self,
+        namespace: &Namespace,
+        request: &ApplyTargets,
+    ) -> Result<At<AppliedTargets>, Error> {
+        let new = Declared::new(request)?;
+        let look = Everything {
+            store: self.store,
+            namespace,
+        };
+        let turns = [schema::build_graph_key(namespace)];
+        let once = request.request.as_ref().filter(|_| !request.validate_only);
+        let decide = |seen: &All| {
+            let expected = request.if_graph_revision;
+            let current = seen.loaded.graph_revision();
+            if let Some(expected) = expected.filter(|expected| *expected != current) {
+                return Err(Error::GraphChanged {
+                    namespace: namespace.clone(),
+                    expected,
+                    current,
+                });
+            }
+            let mut batch = Batch::new(seen.now.millis());
+            let applied = new.plan(&mut batch, namespace, seen)?;
+            let value = Answered::new(namespace, applied);
+            if request.validate_only {
+                return Ok(Decision::nothing(seen.now, value));
+            }
+            Ok(Decision { batch, value })
+        };
+        let answer = self.store.edit(&turns, &look, once, decide).await?;
+        Ok(answer.map(Answered::into_value))
+    }
+}
+
+/// What an Apply declares.
+struct Declared<'a> {
+    targets: Vec<Arc<Target>>,
+    keys: BTreeSet<&'a TargetKey>,
+    source: &'a Source,
+    replace_all: bool,
+}
+
+impl<'a> Declared<'a> {
+    fn new(request: &'a ApplyTargets) -> Result<Self, Error> {
+        let mut keys = BTreeSet::new();
+        for target in &request.targets {
+            if !keys.insert(target.key()) {
+                let twice = GraphError::Duplicate(target.key().clone());
+                return Err(Error::Graph(Box::new(twice)));
+            }
+        }
+        Ok(Self {
+            targets: request.targets.iter().cloned().map(Arc::new).collect(),
+            keys,
+            source: &request.source,
+            replace_all: request.replace_all,
+        })
+    }
+
+    fn plan(
+        &self,
+        batch: &mut Batch,
+        namespace: &Namespace,
+        seen: &All,
+    ) -> Result<AppliedTargets, Error> {
+        let loaded = &seen.loaded;
+        let mut applied = AppliedTargets {
+            graph_revision: loaded.graph_revision(),
+            ..AppliedTargets::default()
+        };
+        let mut bytes = 0;
+        let mut all: Vec<(Arc<Target>, State)> = Vec::new();
+        for old in &loaded.targets {
+            if self.keys.contains(old.target()) {
+                continue;
+            }
+            if self.replace_all && old.row.source == *self.source {
+                batch
+                    .delete(old.key(namespace))
+                    .delete(schema::build_claim_key(namespace, old.target()));
+                applied.deleted += 1;
+                continue;
+            }
+            bytes += old.bytes;
+            all.push((old.row.target.clone(), old.row.progress.state));
+        }
+        for (n, target) in self.targets.iter().enumerate() {
+            let old = loaded.get(target.key());
+            let row = match old {
+                Some(old) if self.is_same(old, target) => {
+                    applied.unchanged += 1;
+                    bytes += old.bytes;
+                    all.push((target.clone(), old.row.progress.state));
+                    continue;
+                }
+                _ => self.row(old, target, seen),
+            };
+            let value = wire::encode_declared_target(&row)
+                .map_err(|refused| refused.at(format!("targets[{n}]")))?;
+            bytes += value.len();
+            all.push((target.clone(), row.progress.state));
+            match old {
+                None => {
+                    batch.put(schema::build_target_key(namespace, target.key()), value);
+                    applied.created += 1;
+                }
+                Some(old) => {
+                    let key = old.key(namespace);
+                    batch
+                        .guard(Guard::Unchanged(key.clone(), old.revision))
+                        .put(key, value);
+                    if is_redefined(&old.row.target, target) {
+                        batch.delete(schema::build_claim_key(namespace, target.key()));
+                    }
+                    applied.updated += 1;
+                }
+            }
+        }
+        if !applied.has_changed() {
+            return Ok(applied);
+        }
+        within_bytes(bytes)?;
+        Graph::new(all).map_err(Box::new)?;
+        loaded.change(batch, namespace);
+        seen.moment.note(batch);
+        if applied.created > 0 {
+            namespaces::need(batch, namespace, seen.namespace.as_ref(), seen.now)?;
+        } else if applied.updated == 0 {
+            batch.frees_space();
+        }
+        Ok(applied)
+    }
+
+    fn is_same(&self, old: &SeenTarget, target: &Target) -> bool {
+        *old.row.target == *target && old.row.source == *self.source
+    }
+
+    fn row(&self, old: Option<&SeenTarget>, target: &Arc<Target>, seen: &All) -> TargetRow {
+        let progress = match old.map(|old| &*old.row) {
+            None => Progress::default(),
+            Some(old) if old.target.label() == target.label() => old.progress.clone(),
+            Some(old) => Progress {
+                attempts: old.progress.attempts,
+                ..Progress::default()
+            },
+        };
+        TargetRow {
+            target: target.clone(),
+            source: self.source.clone(),
+            progress,
+            updated_at: seen.moment.now(),
+        }
+    }
+}
+
+/// Whether what somebody makes of the old one is not the new one.
+fn is_redefined(old: &Target, new: &Target) -> bool {
+    old.label() != new.label() || old.dependencies() != new.dependencies()
+}
+
+/// Refuses targets whose records take too much together.
+pub fn within_bytes(found: usize) -> Result<(), Error> {
+    let limit = BuildTargets::MAX_BYTES;
+    if found > limit {
+        let what = "bytes of targets";
+        let large = GraphError::TooLarge { what, found, limit };
+        return Err(Error::Graph(Box::new(large)));
+    }
+    Ok(())
+}
+
+// === impl AppliedTargets ===
+
+impl AppliedTargets {
+    pub(super) fn has_changed(&self) -> bool {
+        self.created + self.updated + self.deleted > 0
+    }
+}

@@ -1,0 +1,361 @@
+//! Images to build in: made by one of all who ask, used until they are too old, and kept while they are used.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{Ran, Server, eventually};
+
+/// A daemon that is a folder, with a server.
+struct Shop {
+    server: Server,
+    folder: TempDir,
+}
+
+/// Leaves a file called as the image, with a digest that nobody else has; fails where the shop says so.
+const BUILD: &str = r#"
+echo "build $1" >> "$D/log"
+if [ -e "$D/hook" ]; then . "$D/hook"; fi
+file=$(echo "$1" | tr / _)
+: > "$D/daemon/$file"
+printf 'sha256:%s' "$(printf %s "$1" | sha256sum | cut -d ' ' -f 1)" > "$2"
+"#;
+const EXISTS: &str = r#"if [ -e "$D/daemon/$(echo "$1" | tr / _)" ]; then echo yes; fi"#;
+const REMOVE: &str = r#"if [ -e "$D/held" ]; then echo in use >&2; exit 1; fi; rm "$D/daemon/$(echo "$1" | tr / _)""#;
+
+impl Shop {
+    fn open(ttl: &str) -> Self {
+        let shop = Self {
+            server: Server::start(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(shop.folder.path().join("daemon")).unwrap();
+        let mut config = format!("location = \"here\"\nttl = {ttl:?}\n[builder]\n");
+        for (name, script, rest) in [
+            ("build", BUILD, "\"{image}\", \"{iid_file}\""),
+            ("exists", EXISTS, "\"{image}\""),
+            ("remove", REMOVE, "\"{image}\""),
+        ] {
+            let path = shop.folder.path().join(name);
+            fs::write(
+                &path,
+                format!("set -e\nD={:?}\n{script}\n", shop.folder.path()),
+            )
+            .unwrap();
+            config.push_str(&format!("{name} = [\"/bin/sh\", {path:?}, {rest}]\n"));
+        }
+        fs::write(shop.folder.path().join("config"), config).unwrap();
+        shop
+    }
+
+    fn hook(&self, script: &str) {
+        fs::write(self.folder.path().join("hook"), script).unwrap();
+    }
+
+    fn no_hook(&self) {
+        fs::remove_file(self.folder.path().join("hook")).unwrap();
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn builds(&self) -> usize {
+        fs::read_to_string(self.file("log"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+
+    fn daemon(&self) -> usize {
+        fs::read_dir(self.file("daemon")).unwrap().count()
+    }
+
+    fn command(&self, options: &[&str], command: &[&str]) -> Command {
+        let mut exec = self.server.command();
+        exec.args([
+            "builder",
+            "exec",
+            "debian:13",
+            "--platform",
+            "linux/amd64",
+            "--config",
+        ]);
+        exec.arg(self.file("config"))
+            .args(options)
+            .arg("--")
+            .args(command);
+        exec
+    }
+
+    fn exec(&self, options: &[&str], command: &[&str]) -> Ran {
+        self.command(options, command).output().unwrap().into()
+    }
+
+    /// The image that a command is given.
+    #[track_caller]
+    fn image(&self, options: &[&str]) -> String {
+        let ran = self.exec(options, &["echo", "{image}"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.stdout.trim().to_owned()
+    }
+
+    fn show(&self) -> Value {
+        self.server
+            .json(&["builder", "show", "debian:13", "--platform", "linux/amd64"])
+    }
+
+    fn prune(&self, more: &[&str]) -> Ran {
+        let mut prune = self.server.command();
+        prune
+            .args(["builder", "prune", "--config"])
+            .arg(self.file("config"))
+            .args(more);
+        prune.output().unwrap().into()
+    }
+}
+
+#[test]
+fn an_image_is_made_once_and_used_again_until_it_is_gone_or_too_old() {
+    let shop = Shop::open("60s");
+    let first = shop.image(&[]);
+    assert_eq!(shop.image(&[]), first);
+    assert_eq!(shop.builds(), 1);
+    assert!(shop.show().get("pins").is_none(), "nobody uses it any more");
+
+    fs::remove_dir_all(shop.file("daemon")).unwrap();
+    fs::create_dir(shop.file("daemon")).unwrap();
+    let second = shop.image(&[]);
+    assert_ne!(second, first);
+    let put = [
+        "builder",
+        "put",
+        "debian:13",
+        "--platform",
+        "linux/amd64",
+        "--max-age",
+        "0",
+    ];
+    assert_eq!(shop.server.print(put), "debian:13 on linux/amd64 updated\n");
+    assert_ne!(shop.image(&[]), second);
+    assert_eq!(shop.builds(), 3);
+}
+
+#[test]
+fn of_many_who_ask_at_once_one_makes_the_image() {
+    let shop = Shop::open("60s");
+    shop.hook("sleep 0.3");
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = shop.command(&[], &["echo", "{image}"]);
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let ran: Vec<Ran> = asking
+        .into_iter()
+        .map(|one| one.wait_with_output().unwrap().into())
+        .collect();
+    for one in &ran {
+        assert_eq!((one.code, &one.stdout), (0, &ran[0].stdout), "{ran:?}");
+    }
+    assert_eq!(shop.builds(), 1);
+}
+
+#[test]
+fn it_ends_as_its_command_does() {
+    let shop = Shop::open("60s");
+    assert_eq!(shop.exec(&[], &["sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(shop.exec(&[], &["sh", "-c", "kill -9 $$"]).code, 137);
+    assert_eq!(shop.exec(&[], &["/nowhere"]).code, 127);
+    // A command that hears of it ends as it likes, and the image is given back.
+    let script = format!(
+        "trap 'exit 9' TERM; : > {:?}; while :; do sleep 0.02; done",
+        shop.file("up")
+    );
+    let running = shop
+        .command(&[], &["sh", "-c", &script])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it runs", || shop.file("up").exists());
+    assert_eq!(shop.show()["pins"].as_array().unwrap().len(), 1);
+    kill_process(Pid::from_child(&running), Signal::TERM).unwrap();
+    assert_eq!(running.wait_with_output().unwrap().status.code(), Some(9));
+    assert!(shop.show().get("pins").is_none());
+}
+
+#[test]
+fn a_recipe_that_fails_makes_no_image_and_the_old_one_does_where_that_is_allowed() {
+    let shop = Shop::open("60s");
+    let first = shop.image(&["--max-age", "0"]);
+    shop.hook("echo no such package >&2; exit 3");
+    let refused = shop.exec(&[], &["echo", "{image}"]);
+    assert_eq!(
+        (refused.code, refused.stdout.as_str()),
+        (1, ""),
+        "{refused:?}"
+    );
+    assert!(refused.stderr.contains("no such package"), "{refused:?}");
+    let shown = shop.show();
+    assert_eq!(shown["failures"], 1);
+    assert_eq!(shown["last_error"], "exit code 3: no such package");
+    assert_eq!(shown["generations"].as_array().unwrap().len(), 1);
+    assert_eq!(shop.image(&["--stale-ok"]), first);
+    // Who makes one all the same is not held up by the failure.
+    shop.no_hook();
+    assert_ne!(shop.image(&["--force"]), first);
+}
+
+#[test]
+fn ctrl_c_while_an_image_is_made_leaves_the_next_to_make_it() {
+    let shop = Shop::open("60s");
+    shop.hook(": > \"$D/up\"; sleep 600");
+    let making = shop
+        .command(&[], &["true"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it is made", || shop.file("up").exists());
+    kill_process(Pid::from_child(&making), Signal::INT).unwrap();
+    assert_eq!(making.wait_with_output().unwrap().status.code(), Some(130));
+    let shown = shop.show();
+    assert_eq!((shown.get("claim"), &shown["failures"]), (None, &0.into()));
+    shop.no_hook();
+    shop.image(&[]);
+}
+
+#[test]
+fn when_the_maker_is_killed_another_makes_it_after_its_time() {
+    let shop = Shop::open("1s");
+    shop.hook("mkdir \"$D/first\" 2> /dev/null && { echo $$ > \"$D/pid.new\"; mv \"$D/pid.new\" \"$D/pid\"; sleep 600; }; true");
+    let mut making = shop
+        .command(&[], &["true"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it is made", || shop.file("pid").exists());
+    making.kill().unwrap();
+    making.wait().unwrap();
+    let image = shop.image(&[]);
+    assert_eq!(shop.show()["generations"][0]["image"], image.as_str());
+    let left: i32 = fs::read_to_string(shop.file("pid"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    kill_process_group(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn prune_takes_what_is_old_and_neither_the_newest_nor_what_is_used() {
+    let shop = Shop::open("60s");
+    let old = shop.image(&[]);
+    let script = format!(
+        ": > {:?}; while [ ! -e {:?} ]; do sleep 0.02; done",
+        shop.file("up"),
+        shop.file("go")
+    );
+    let using = shop
+        .command(&[], &["sh", "-c", &script])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it runs", || shop.file("up").exists());
+    let newest = shop.image(&["--force"]);
+    let told = shop.prune(&[]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.stdout.contains("uses it") && told.stdout.contains("the newest"),
+        "{told:?}"
+    );
+    assert_eq!(shop.daemon(), 2);
+    fs::write(shop.file("go"), "").unwrap();
+    using.wait_with_output().unwrap();
+
+    assert!(
+        shop.prune(&["--dry-run"])
+            .stdout
+            .contains(&format!("{old}  would be removed"))
+    );
+    assert_eq!(shop.daemon(), 2);
+    fs::write(shop.file("held"), "").unwrap();
+    let kept = shop.prune(&[]);
+    assert_eq!(kept.code, 1, "{kept:?}");
+    assert!(
+        kept.stdout.contains("kept: exit code 1: in use"),
+        "{kept:?}"
+    );
+    fs::remove_file(shop.file("held")).unwrap();
+    assert!(shop.prune(&[]).stdout.contains(&format!("{old}  removed")));
+    assert_eq!(shop.daemon(), 1);
+    assert_eq!(shop.image(&[]), newest);
+    let refused = shop
+        .server
+        .run(["builder", "rm", "debian:13", "--platform", "linux/amd64"]);
+    refused.told(5);
+    let removed = shop.server.print([
+        "builder",
+        "rm",
+        "debian:13",
+        "--platform",
+        "linux/amd64",
+        "--force",
+    ]);
+    assert_eq!(
+        removed,
+        format!("debian:13 on linux/amd64 removed\n{newest} stays at here\n")
+    );
+    assert_eq!(shop.server.print(["builder", "ls"]).lines().count(), 1);
+}
+
+#[test]
+fn what_the_server_does_not_take_is_removed_again() {
+    let shop = Shop::open("60s");
+    shop.hook(": > \"$D/up\"; while [ ! -e \"$D/go\" ]; do sleep 0.02; done");
+    let making = shop
+        .command(&[], &["true"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it is made", || shop.file("up").exists());
+    let remove = [
+        "builder",
+        "rm",
+        "debian:13",
+        "--platform",
+        "linux/amd64",
+        "--force",
+    ];
+    shop.server.print(remove);
+    fs::write(shop.file("go"), "").unwrap();
+    let ran: Ran = making.wait_with_output().unwrap().into();
+    assert!(ran.stderr.contains("is removed again"), "{ran:?}");
+    assert_eq!(shop.daemon(), 0, "{ran:?}");
+}
+
+#[test]
+fn what_was_made_by_one_who_slept_past_the_claim_is_removed_again() {
+    let shop = Shop::open("1s");
+    shop.hook("mkdir \"$D/first\" 2> /dev/null && kill -STOP $PPID; true");
+    let sleeper = shop
+        .command(&[], &["echo", "{image}"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it sleeps, and its image is there", || shop.daemon() == 1);
+    let image = shop.image(&[]);
+    assert_eq!(shop.daemon(), 2);
+    kill_process(Pid::from_child(&sleeper), Signal::CONT).unwrap();
+    let ran: Ran = sleeper.wait_with_output().unwrap().into();
+    assert_eq!((ran.code, ran.stdout.trim()), (0, &*image), "{ran:?}");
+    assert_eq!(shop.daemon(), 1, "{ran:?}");
+}

@@ -1,0 +1,185 @@
+//! Workers that are told to end, whoever reads what they tell and whoever does not answer them.
+
+use std::fs;
+use std::io::{PipeReader, pipe};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::site::{Site, targets};
+use crate::harness::{Server, eventually};
+
+/// Much less than what is waited for where nobody asks to end.
+const SOON: Duration = Duration::from_secs(15);
+
+/// Says where it runs, and goes on for long.
+const LONG: &str = "echo $$ > \"$D/pid.new\"; mv \"$D/pid.new\" \"$D/pid\"; sleep 600 & wait";
+
+fn one(more: &str, ttl: &str) -> (Server, Site) {
+    let (server, site) = (Server::start(), Site::new());
+    site.image("a", "1.0", &[]);
+    site.config("here", ttl, more);
+    site.scan(&server);
+    (server, site)
+}
+
+fn child(site: &Site) -> Pid {
+    eventually("it builds", || site.path("pid").exists());
+    let text = fs::read_to_string(site.path("pid")).unwrap();
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+fn kill(worker: &Child, signal: Signal) {
+    kill_process(Pid::from_child(worker), signal).unwrap();
+}
+
+/// Its code, where it ends soon.
+#[track_caller]
+fn ended_soon(worker: &mut Child) -> Option<i32> {
+    let began = Instant::now();
+    eventually("it ends", || {
+        let ended = worker.try_wait().unwrap().is_some();
+        if !ended && began.elapsed() > SOON {
+            worker.kill().unwrap();
+            panic!("it has not ended within {SOON:?}");
+        }
+        ended
+    });
+    worker.wait().unwrap().code()
+}
+
+/// A worker whose standard error is a pipe that nobody reads.
+fn unread(site: &Site, server: &Server, arguments: &[&str]) -> (Child, PipeReader) {
+    let (reader, writer) = pipe().unwrap();
+    let mut command = site.command(server, "here", arguments);
+    command.stdout(Stdio::null()).stderr(writer);
+    (command.spawn().unwrap(), reader)
+}
+
+const LOUD: &str = "yes 'a line that nobody reads' | head -c 3000000 >&2 &";
+
+#[test]
+fn a_worker_whose_words_nobody_reads_hears_signals_and_gives_back_what_it_had() {
+    let (server, site) = one("", "60s");
+    site.hook("a", &format!("{LOUD}\n{LONG}"));
+    let (mut worker, reader) = unread(&site, &server, &["run", "-j", "2"]);
+    let building = child(&site);
+    eventually("the pipe is full", || {
+        rustix::io::ioctl_fionread(&reader).unwrap() > 60_000
+    });
+    kill(&worker, Signal::TERM);
+    assert_eq!(ended_soon(&mut worker), Some(143));
+    eventually("no child is left", || test_kill_process(building).is_err());
+    assert_eq!(targets(&server)["a@1.0"].get("claim"), None);
+}
+
+#[test]
+fn a_worker_whose_words_nobody_reads_keeps_its_claim_and_ends_its_command_once_it_cannot() {
+    let (mut server, site) = one("", "2s");
+    site.hook("a", &format!("{LOUD}\n{LONG}"));
+    let (mut worker, _reader) = unread(&site, &server, &["run"]);
+    let building = child(&site);
+    let token = |server: &Server| targets(server)["a@1.0"]["claim"]["token"].clone();
+    let first = token(&server);
+    // Longer than the claim lasts that is not renewed.
+    let began = Instant::now();
+    eventually("some time passes", || {
+        assert_eq!(token(&server), first, "it is not held any more");
+        began.elapsed() > Duration::from_secs(4)
+    });
+    assert!(test_kill_process(building).is_ok());
+    server.kill();
+    eventually("no child is left", || test_kill_process(building).is_err());
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+}
+
+/// A command run by another one.
+fn under(runner: &[&str], plain: &Command) -> Command {
+    let mut command = Command::new(runner[0]);
+    command
+        .args(&runner[1..])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    if let Some(folder) = plain.get_current_dir() {
+        command.current_dir(folder);
+    }
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_command_and_gives_the_target_back() {
+    for (signal, code) in [(Signal::HUP, 129), (Signal::QUIT, 131)] {
+        let (server, site) = one("", "60s");
+        site.hook("a", LONG);
+        let plain = site.command(&server, "here", &["run"]);
+        // Whoever runs the tests may ignore them.
+        let mut command = under(&["env", "--default-signal=HUP,QUIT"], &plain);
+        let mut worker = command.stderr(Stdio::null()).spawn().unwrap();
+        let building = child(&site);
+        kill(&worker, signal);
+        assert_eq!(ended_soon(&mut worker), Some(code));
+        eventually("no child is left", || test_kill_process(building).is_err());
+        assert_eq!(targets(&server)["a@1.0"].get("claim"), None);
+    }
+}
+
+#[test]
+fn a_worker_that_is_to_outlive_its_terminal_does() {
+    let (server, site) = one("", "60s");
+    site.hook(
+        "a",
+        "echo > \"$D/up\"; while [ ! -e \"$D/go\" ]; do sleep 0.02; done",
+    );
+    let plain = site.command(&server, "here", &["run"]);
+    let mut command = under(&["nohup"], &plain);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut worker = command.process_group(0).spawn().unwrap();
+    eventually("it builds", || site.path("up").exists());
+    kill(&worker, Signal::HUP);
+    fs::write(site.path("go"), "").unwrap();
+    assert_eq!(ended_soon(&mut worker), Some(0));
+}
+
+#[test]
+fn who_asks_twice_waits_neither_for_a_registry_nor_for_a_server() {
+    // It takes calls, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (server, site) = one("", "60s");
+    let address = silent.local_addr().unwrap();
+    site.config("here", "60s", &format!("registry = \"{address}\""));
+    for more in [&["scan"][..], &["run"]] {
+        let mut worker = site.command(&server, "here", more);
+        let worker = worker.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut worker = worker.spawn().unwrap();
+        let _asked = silent.accept().unwrap();
+        kill(&worker, Signal::INT);
+        kill(&worker, Signal::INT);
+        assert_eq!(ended_soon(&mut worker), Some(130), "{more:?}");
+    }
+
+    let (mut server, site) = one("", "1h");
+    site.hook(
+        "a",
+        "echo > \"$D/up\"; while [ ! -e \"$D/go\" ]; do sleep 0.02; done",
+    );
+    let mut worker = site.command(&server, "here", &["run"]);
+    let worker = worker.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut worker = worker.spawn().unwrap();
+    eventually("it builds", || site.path("up").exists());
+    server.kill();
+    fs::write(site.path("go"), "").unwrap();
+    site.until("end", "a@1.0");
+    kill(&worker, Signal::INT);
+    kill(&worker, Signal::INT);
+    assert_eq!(ended_soon(&mut worker), Some(130));
+}

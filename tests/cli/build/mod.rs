@@ -1,0 +1,10 @@
+//! `imagestore build` and `imagestore builder`.
+
+mod builders;
+mod directories;
+mod ending;
+mod real;
+pub mod site;
+mod tools;
+mod update;
+mod workers;
