@@ -68,8 +68,8 @@ fn a_layout_comes_with_its_names_and_configs_byte_for_byte() {
     let listed = server.json(&["config", "ls"]);
     assert_eq!(listed.as_array().unwrap().len(), 3);
     assert_eq!(
-        server.print(["config", "heads"]),
-        server.print(["config", "ls", "--heads"])
+        server.json(&["config", "heads"]),
+        server.json(&["config", "ls", "--heads"])
     );
     server.run(["config", "show", "example.org/none:1"]).told(4);
 }
