@@ -192,7 +192,7 @@ fn it_ends_as_its_command_does() {
 }
 
 #[test]
-fn a_recipe_that_fails_makes_no_image_and_the_old_one_does_where_that_is_allowed() {
+fn a_recipe_that_fails_makes_no_image_and_the_old_one_does_where_that_is_allowed_v7() {
     let shop = Shop::open("60s");
     let first = shop.image(&["--max-age", "0"]);
     shop.hook("echo no such package >&2; exit 3");
@@ -316,7 +316,7 @@ fn prune_takes_what_is_old_and_neither_the_newest_nor_what_is_used() {
 }
 
 #[test]
-fn what_the_server_does_not_take_is_removed_again() {
+fn what_the_server_does_not_take_is_removed_again_v8() {
     let shop = Shop::open("60s");
     shop.hook(": > \"$D/up\"; while [ ! -e \"$D/go\" ]; do sleep 0.02; done");
     let making = shop

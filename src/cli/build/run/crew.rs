@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn the_moment_that_the_server_names_is_not_slept_through_nor_waited_for_too_long() {
+    fn the_moment_that_the_server_names_is_not_slept_through_nor_waited_for_too_long_v15() {
         for has_news in [true, false] {
             let soon = wait(&idle(1, Some(0)), has_news).unwrap();
             assert_eq!(soon, LATE);
