@@ -1,6 +1,7 @@
 //! Running the store as a service: where it listens, its health, its reflection, its end.
 
 mod defaults;
+mod linger;
 mod listen;
 mod open;
 
@@ -8,12 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -24,6 +27,7 @@ use crate::service;
 use crate::store::Swept;
 
 pub use self::defaults::{default_addresses, default_root};
+use self::linger::Lingering;
 pub use self::listen::{Listen, ParseListenError};
 pub(crate) use self::open::uptime;
 pub use self::open::{restore, system};
@@ -119,7 +123,6 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .tcp_nodelay(true)
         .max_concurrent_streams(Some(MAX_CALLS))
         .add_routes(routes);
 
@@ -137,13 +140,15 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
                 let listener = TcpListener::bind(tcp.as_str()).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
                 tracing::info!(address = %Listen::Tcp(bound.to_string()), "listening");
-                let incoming = TcpListenerStream::new(listener);
+                let incoming = TcpIncoming::from(listener)
+                    .with_nodelay(Some(true))
+                    .map_ok(Lingering::new);
                 listeners.spawn(server.serve_with_incoming_shutdown(incoming, drained));
             }
             Listen::Unix(path) => {
                 let listener: UnixListener = listen::bind_unix(path).await.map_err(failed)?;
                 tracing::info!(%address, "listening");
-                let incoming = UnixListenerStream::new(listener);
+                let incoming = UnixListenerStream::new(listener).map_ok(Lingering::new);
                 listeners.spawn(server.serve_with_incoming_shutdown(incoming, drained));
             }
         }
