@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::time;
 use tonic::{Code, Status};
 
+use super::stop::PARTING;
+
 /// Between two tries, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -32,6 +34,11 @@ pub async fn ask<T>(
             answer => return answer,
         }
     }
+}
+
+/// Gives back what somebody holds. When nobody hears it in time, the hold ends by itself.
+pub async fn give_back<T>(call: impl AsyncFnMut() -> Result<T, Status>) {
+    let _ = time::timeout(PARTING, ask(PARTING, call)).await;
 }
 
 /// Whether a call has no answer, rather than one that refuses it.

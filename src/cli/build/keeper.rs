@@ -1,5 +1,7 @@
 //! Keeping a claim: it is renewed while there is work, and counted as lost in time by a clock of this machine.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::again::{self, is_silence};
+use super::stop::Stop;
 use crate::server::uptime;
 
 /// How long a claim is certainly held, as far as this machine can know.
@@ -43,8 +46,8 @@ struct Held {
 
 type Clock = Box<dyn Fn() -> Moment + Send + Sync>;
 
-/// Asks for a claim's whole time again, and says how long that is.
-pub type Renew = Box<dyn Fn() -> BoxFuture<'static, Result<Duration, Status>> + Send + Sync>;
+/// Asks for a claim's whole time again.
+type Renew = Box<dyn Fn() -> BoxFuture<'static, Result<(), Status>> + Send + Sync>;
 
 /// A claim that is not held any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,11 +86,11 @@ impl Fence {
         self.asked_at.after(self.ttl / 3)
     }
 
-    /// Takes what reaches further: of two answers, the later one may have been asked for earlier.
-    fn renewed(self, newer: Self) -> Self {
-        match newer.closes_at() > self.closes_at() {
-            true => newer,
-            false => self,
+    /// Of two answers, the later one may have been asked for earlier.
+    fn renewed(self, asked_at: Moment) -> Self {
+        Self {
+            asked_at: self.asked_at.max(asked_at),
+            ..self
         }
     }
 }
@@ -112,8 +115,16 @@ impl Moment {
 // === impl Keeper ===
 
 impl Keeper {
-    /// Keeps a claim that was asked for at that moment.
-    pub fn new(asked_at: Moment, ttl: Duration, renew: Renew) -> Self {
+    /// Keeps a claim that was asked for at that moment; `renew` asks for its whole time again.
+    pub fn new<F>(
+        asked_at: Moment,
+        ttl: Duration,
+        renew: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        let renew: Renew = Box::new(move || Box::pin(renew()));
         Self::by(Box::new(Moment::now), asked_at, ttl, renew)
     }
 
@@ -141,6 +152,19 @@ impl Keeper {
     /// Fails once the claim is lost, without asking anybody.
     pub fn check(&self) -> Result<(), Lost> {
         self.held.check()
+    }
+
+    /// Does work under the claim. When that is lost, `stop` ends the work's commands, and the work with them.
+    pub async fn guard<T>(&self, stop: &Stop, work: impl Future<Output = T>) -> T {
+        let end_when_lost = async {
+            self.lost().await;
+            stop.end_at_once();
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = end_when_lost => match never {},
+        }
     }
 
     /// Calls while the claim is held. One that ends the claim may have its answer still under way when the next
@@ -230,9 +254,9 @@ impl Held {
 
     async fn ask(&self) -> Result<(), Status> {
         let asked_at = (self.clock)();
-        let ttl = (self.renew)().await?;
+        (self.renew)().await?;
         let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
-        *fence = fence.renewed(Fence::new(asked_at, ttl));
+        *fence = fence.renewed(asked_at);
         Ok(())
     }
 
@@ -306,12 +330,12 @@ mod tests {
             Fence::new(at(0), seconds(9)),
             Fence::new(at(5_000), seconds(9)),
         );
-        assert_eq!(early.renewed(late), late);
-        assert_eq!(late.renewed(early), late);
+        assert_eq!(early.renewed(at(5_000)), late);
+        assert_eq!(late.renewed(at(0)), late);
     }
 
     fn answers(
-        answer: impl Fn(u32) -> Result<Duration, Status> + Send + Sync + 'static,
+        answer: impl Fn(u32) -> Result<(), Status> + Send + Sync + 'static,
     ) -> (Renew, Arc<AtomicU32>) {
         let asked = Arc::new(AtomicU32::new(0));
         let counted = asked.clone();
@@ -325,7 +349,7 @@ mod tests {
     #[tokio::test]
     async fn a_claim_that_is_refused_is_lost_at_once_with_the_servers_words() {
         let (renew, asked) = answers(|n| match n {
-            0 => Ok(Duration::from_millis(300)),
+            0 => Ok(()),
             _ => Err(Status::aborted("another has it")),
         });
         let keeper = Keeper::new(Moment::now(), Duration::from_millis(300), renew);

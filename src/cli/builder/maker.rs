@@ -10,15 +10,14 @@ use super::make::{self, NotMade};
 use super::record::shown;
 use super::user::{Image, User, image};
 use crate::cli::build::again::{self, PATIENCE, is_silence, request_id};
-use crate::cli::build::keeper::{Keeper, Lost, Moment, Renew};
+use crate::cli::build::keeper::{Keeper, Lost, Moment};
 use crate::cli::build::process::{self, Voice, clipped};
-use crate::cli::build::stop::PARTING;
 use crate::cli::build::telling::say;
 use crate::cli::build::wire::duration;
 use crate::cli::failure::{self, Failure};
 use crate::proto::v1::{
-    AbandonBuilderRequest, BuildBuilder, CompleteBuilderRequest, CompleteBuilderResponse,
-    Descriptor, RenewBuilderRequest,
+    AbandonBuilderRequest, CompleteBuilderRequest, CompleteBuilderResponse, Descriptor,
+    RenewBuilderRequest,
 };
 
 /// What became of making an image.
@@ -36,11 +35,10 @@ impl User<'_> {
     /// Makes an image, and hands it in.
     pub(super) async fn make(
         &self,
-        build: BuildBuilder,
+        token: u64,
         base: &str,
         asked_at: Moment,
     ) -> Result<Made, Failure> {
-        let token = build.claim.as_ref().map_or(0, |claim| claim.token);
         let keeper = self.keep_claim(token, asked_at);
         let stop = self.stop.child();
         say(&format!(
@@ -48,29 +46,24 @@ impl User<'_> {
             shown(&self.key)
         ));
         let voice = Voice::Lines(Arc::new(failure::say));
-        let end_when_lost = async {
-            keeper.lost().await;
-            stop.end_at_once();
-            std::future::pending::<std::convert::Infallible>().await
-        };
-        let made = tokio::select! {
-            made = self.recipe.make(&self.key, token, &self.config, &voice, &stop) => made,
-            never = end_when_lost => match never {},
-        };
+        let making = self
+            .recipe
+            .make(&self.key, token, &self.config, &voice, &stop);
+        let made = keeper.guard(&stop, making).await;
         let image = make::name(&self.key, token);
         if let Err(Lost(why)) = keeper.check() {
             self.remove(&image, made.is_ok()).await;
             return Ok(Made::Lost(why));
         }
         match made {
-            Ok(made) => self.complete(&build, made, base, &image, &keeper).await,
+            Ok(made) => self.complete(token, made, base, &image, &keeper).await,
             Err(NotMade::Stopped) => {
-                self.abandon(&build, None).await;
+                self.abandon(token, None).await;
                 self.remove(&image, false).await;
                 Ok(Made::Lost("somebody asked to end".to_owned()))
             }
             Err(NotMade::Failed(why)) => {
-                self.abandon(&build, Some(&why)).await;
+                self.abandon(token, Some(&why)).await;
                 self.remove(&image, false).await;
                 Ok(Made::Failed(why))
             }
@@ -80,7 +73,7 @@ impl User<'_> {
     /// Hands an image in. One that the server does not take is removed, since nobody else would look for it.
     async fn complete(
         &self,
-        build: &BuildBuilder,
+        token: u64,
         made: Descriptor,
         base: &str,
         image: &str,
@@ -89,7 +82,7 @@ impl User<'_> {
         let request = CompleteBuilderRequest {
             namespace: self.namespace.clone(),
             key: Some(self.key.clone()),
-            token: build.claim.as_ref().map_or(0, |claim| claim.token),
+            token,
             image: Some(made),
             location: self.location.to_string(),
             base_digest: base.to_owned(),
@@ -112,7 +105,7 @@ impl User<'_> {
         };
         let is_lost = status.code() == Code::Aborted;
         if !is_lost {
-            self.abandon(build, None).await;
+            self.abandon(token, None).await;
         }
         match is_refused {
             true => self.remove(image, true).await,
@@ -148,38 +141,29 @@ impl User<'_> {
         }
     }
 
-    /// Gives a claim back. When nobody hears it, it ends by itself.
-    pub(super) async fn abandon(&self, build: &BuildBuilder, error: Option<&str>) {
+    pub(super) async fn abandon(&self, token: u64, error: Option<&str>) {
         let request = AbandonBuilderRequest {
             namespace: self.namespace.clone(),
             key: Some(self.key.clone()),
-            token: build.claim.as_ref().map_or(0, |claim| claim.token),
+            token,
             error: error.map(clipped).unwrap_or_default().to_owned(),
             retry_after: None,
             request_id: request_id(),
         };
-        let abandoned = again::ask(PARTING, async || {
-            self.client.clone().abandon(request.clone()).await
-        });
-        let _ = time::timeout(PARTING, abandoned).await;
+        again::give_back(async || self.client.clone().abandon(request.clone()).await).await;
     }
 
     fn keep_claim(&self, token: u64, asked_at: Moment) -> Keeper {
-        let ttl = self.config.ttl.get();
-        let client = self.client.clone();
         let request = RenewBuilderRequest {
             namespace: self.namespace.clone(),
             key: Some(self.key.clone()),
             token,
         };
-        let renew: Renew = Box::new(move || {
+        let client = self.client.clone();
+        Keeper::new(asked_at, self.config.ttl.get(), move || {
             let (mut client, request) = (client.clone(), request.clone());
-            Box::pin(async move {
-                client.renew(request).await?;
-                Ok(ttl)
-            })
-        });
-        Keeper::new(asked_at, ttl, renew)
+            async move { client.renew(request).await.map(drop) }
+        })
     }
 }
 

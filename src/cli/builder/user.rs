@@ -11,10 +11,10 @@ use super::record::{image_name, shown};
 use super::{Builders, PolicyOptions};
 use crate::cli::build::again::{self, PATIENCE, jittered, request_id};
 use crate::cli::build::config::{Config, Var, Vars};
-use crate::cli::build::keeper::{Keeper, Moment, Renew};
+use crate::cli::build::keeper::{Keeper, Moment};
 use crate::cli::build::local;
 use crate::cli::build::registry::{Look, Registries};
-use crate::cli::build::stop::{PARTING, Stop};
+use crate::cli::build::stop::Stop;
 use crate::cli::build::telling::say;
 use crate::cli::build::wire::{between, duration, presence};
 use crate::cli::failure::{Exit, Failure};
@@ -22,9 +22,9 @@ use crate::cli::platform;
 use crate::domain::build::{Location, Presence};
 use crate::proto::v1::acquire_builder_response::Decision;
 use crate::proto::v1::{
-    AcquireBuilderRequest, Builder, BuilderGeneration, BuilderKey, BuilderObservation, BuilderPin,
-    BusyBuilder, GetBuilderRequest, PutBuilderRequest, RenewPinRequest, ReportBuilderRequest,
-    UnpinBuilderRequest, UseBuilder,
+    AcquireBuilderRequest, AcquireBuilderResponse, Builder, BuilderGeneration, BuilderKey,
+    BuilderObservation, BuilderPin, BusyBuilder, GetBuilderRequest, PutBuilderRequest,
+    RenewPinRequest, ReportBuilderRequest, UnpinBuilderRequest, UseBuilder,
 };
 
 /// Whoever wants an image.
@@ -132,11 +132,12 @@ impl User<'_> {
                     }
                 }
                 Some(Decision::Build(build)) => {
+                    let token = build.claim.unwrap_or_default().token;
                     if let Some(why) = has_failed {
-                        self.abandon(&build, None).await;
+                        self.abandon(token, None).await;
                         return Err(Failure::new(why));
                     }
-                    match self.make(build, &base, asked_at).await? {
+                    match self.make(token, &base, asked_at).await? {
                         Made::Image(image) => return Ok(image),
                         Made::Lost(why) => say(&format!(
                             "imagestore: begun again, the claim is lost: {why}."
@@ -182,7 +183,7 @@ impl User<'_> {
         &self,
         is_forced: bool,
         base: &str,
-    ) -> Result<crate::proto::v1::AcquireBuilderResponse, Failure> {
+    ) -> Result<AcquireBuilderResponse, Failure> {
         let request = AcquireBuilderRequest {
             namespace: self.namespace.clone(),
             key: Some(self.key.clone()),
@@ -203,9 +204,9 @@ impl User<'_> {
     /// Looks whether the image is there, and tells the server. Nothing where it is not.
     async fn check(&self, used: UseBuilder, asked_at: Moment) -> Result<Option<Image>, Failure> {
         let generation = used.generation.unwrap_or_default();
-        let name = image_name(&generation);
-        let pin = used.pin.unwrap_or_default();
-        let look = local::look(&self.config.builder.exists, &self.vars(&name), self.stop).await;
+        let image = image(&generation, used.pin.unwrap_or_default(), asked_at);
+        let vars = self.vars(&image.name);
+        let look = local::look(&self.config.builder.exists, &vars, self.stop).await;
         let is_there = match look.presence {
             Presence::Present(_) | Presence::Unknown => true,
             Presence::Absent => false,
@@ -214,16 +215,10 @@ impl User<'_> {
             self.report(&generation, &look).await?;
         }
         if !is_there {
-            self.unpin(&pin.id).await;
+            self.unpin(&image.pin.id).await;
             return Ok(None);
         }
-        Ok(Some(Image {
-            name,
-            pin: Pin {
-                id: pin.id,
-                asked_at,
-            },
-        }))
+        Ok(Some(image))
     }
 
     async fn report(&self, generation: &BuilderGeneration, look: &Look) -> Result<(), Failure> {
@@ -251,35 +246,27 @@ impl User<'_> {
         done.ok_or_else(|| Failure::told(Exit::Error))
     }
 
-    /// Lets an image be removed. When nobody hears it, the pin ends by itself.
+    /// Lets an image be removed.
     pub async fn unpin(&self, pin: &str) {
         let request = UnpinBuilderRequest {
             namespace: self.namespace.clone(),
             key: Some(self.key.clone()),
             pin: pin.to_owned(),
         };
-        let unpinned = again::ask(PARTING, async || {
-            self.client.clone().unpin(request.clone()).await
-        });
-        let _ = time::timeout(PARTING, unpinned).await;
+        again::give_back(async || self.client.clone().unpin(request.clone()).await).await;
     }
 
     pub fn keep_pin(&self, pin: &Pin) -> Keeper {
-        let ttl = self.config.ttl.get();
-        let client = self.client.clone();
         let request = RenewPinRequest {
             namespace: self.namespace.clone(),
             key: Some(self.key.clone()),
             pin: pin.id.clone(),
         };
-        let renew: Renew = Box::new(move || {
+        let client = self.client.clone();
+        Keeper::new(pin.asked_at, self.config.ttl.get(), move || {
             let (mut client, request) = (client.clone(), request.clone());
-            Box::pin(async move {
-                client.renew_pin(request).await?;
-                Ok(ttl)
-            })
-        });
-        Keeper::new(pin.asked_at, ttl, renew)
+            async move { client.renew_pin(request).await.map(drop) }
+        })
     }
 
     pub(super) fn vars(&self, image: &str) -> Vars {

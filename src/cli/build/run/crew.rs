@@ -19,10 +19,10 @@ use super::summary::Summary;
 use crate::cli::build::Site;
 use crate::cli::build::again::{self, PATIENCE, jittered, request_id};
 use crate::cli::build::config::Config;
-use crate::cli::build::keeper::{Keeper, Moment, Renew};
+use crate::cli::build::keeper::{Keeper, Moment};
 use crate::cli::build::scan::Eyes;
 use crate::cli::build::source::SourceImage;
-use crate::cli::build::stop::{PARTING, Stop};
+use crate::cli::build::stop::Stop;
 use crate::cli::build::wire::{self, Targets, between, duration};
 use crate::cli::connect::Common;
 use crate::cli::failure::Failure;
@@ -247,16 +247,7 @@ impl Crew {
                 keeper: &keeper,
                 stop: &stop,
             };
-            let end_when_lost = async {
-                keeper.lost().await;
-                stop.end_at_once();
-                // The job ends with its commands, and says so itself.
-                pending::<Infallible>().await
-            };
-            tokio::select! {
-                outcome = job.run() => outcome,
-                never = end_when_lost => match never {},
-            }
+            keeper.guard(&stop, job.run()).await
         };
         drop(keeper);
         match &outcome {
@@ -271,24 +262,18 @@ impl Crew {
     }
 
     fn keep(&self, name: &str, token: u64, asked_at: Moment) -> Keeper {
-        let ttl = self.config.ttl.get();
         let request = RenewTargetRequest {
             namespace: self.plan.namespace.clone(),
             target: name.to_owned(),
             token,
         };
         let client = self.client.clone();
-        let renew: Renew = Box::new(move || {
+        Keeper::new(asked_at, self.config.ttl.get(), move || {
             let (mut client, request) = (client.clone(), request.clone());
-            Box::pin(async move {
-                client.renew(request).await?;
-                Ok(ttl)
-            })
-        });
-        Keeper::new(asked_at, ttl, renew)
+            async move { client.renew(request).await.map(drop) }
+        })
     }
 
-    /// Gives a target back. When nobody hears it, the claim ends by itself.
     async fn release(&self, name: &str, token: u64, after: Option<Duration>) {
         let request = ReleaseTargetRequest {
             namespace: self.plan.namespace.clone(),
@@ -296,10 +281,7 @@ impl Crew {
             token,
             retry_after: after.map(duration),
         };
-        let released = again::ask(PARTING, async || {
-            self.client.clone().release(request.clone()).await
-        });
-        let _ = time::timeout(PARTING, released).await;
+        again::give_back(async || self.client.clone().release(request.clone()).await).await;
     }
 
     /// Tells the members of what the server says has changed.
