@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+
+use crate::cli::build::written::read_text;
 
 /// Passwords by registry, or by the beginning of a path in one. Those that a helper program keeps are not among them.
 #[derive(Default)]
@@ -38,16 +40,12 @@ impl Credentials {
     pub fn left_behind() -> Self {
         let mut all = Self::default();
         for file in files(&|name| std::env::var_os(name)) {
-            for (place, login) in Self::read(&file).0 {
+            let text = read_text(&file).unwrap_or_default();
+            for (place, login) in Self::parse(&text).0 {
                 all.0.entry(place).or_insert(login);
             }
         }
         all
-    }
-
-    fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        Self::parse(&text)
     }
 
     pub fn parse(text: &str) -> Self {

@@ -1,27 +1,22 @@
-//! One registry: its greeting, its tokens, and its answers.
+//! One registry: it is greeted, asked with what it wants to be shown, and left alone when it says so.
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oci_client::Reference;
-use oci_client::manifest::{
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
-    OCI_IMAGE_MEDIA_TYPE,
-};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::Method;
+use reqwest::header::ACCEPT;
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response, StatusCode};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{self, Instant};
 
 use super::Look;
+use super::answer::{ACCEPTED, Answer, Greeting, short};
 use super::credentials::{Credentials, Login};
 use super::manifest::{self, Manifest};
-use super::token::Wants;
-use crate::cli::failure::with_causes;
-use crate::domain::Digest;
+use super::token::{TokenServer, Wants};
 use crate::domain::build::Presence;
 
 /// How long one request may take, and one look with all its requests and pauses.
@@ -54,36 +49,21 @@ pub struct Place<'a> {
     pub reference: &'a str,
 }
 
-/// What a registry says before it is asked for anything.
-struct Greeting {
-    wants: Wants,
-    /// The scheme, host and port that said it, perhaps after a redirect.
-    origin: String,
+/// What is to be known of a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sought {
+    /// Asked for with a HEAD where the registry knows that.
+    Presence,
+    Manifest,
 }
 
-/// What an answer means.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    There(Option<Digest>),
-    Read(Manifest),
-    NotThere,
-    /// It does not know the method.
-    OtherMethod,
-    Unauthorized,
-    /// It has been asked too often; how long it wants to be left alone, where it says so.
-    TooOften(Option<Duration>),
-    Nothing(String),
+/// What a request shows of whoever asks.
+enum Proof<'a> {
+    Nothing,
+    Password(&'a Login),
+    Token(String),
 }
 
-/// Manifests and indexes, of OCI and of Docker. A registry may say that what it has is not there when it is not
-/// asked for by its type.
-const ACCEPTED: [&str; 4] = [
-    OCI_IMAGE_INDEX_MEDIA_TYPE,
-    OCI_IMAGE_MEDIA_TYPE,
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
-    IMAGE_MANIFEST_MEDIA_TYPE,
-];
-const DIGEST: &str = "docker-content-digest";
 const AT_ONCE: usize = 8;
 const REDIRECTS: usize = 5;
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -110,10 +90,11 @@ impl Host {
             requests = requests.tls_certs_merge(certificates);
         }
         let scheme = if is_plain { "http" } else { "https" };
-        let address = reference(name, "", "").resolve_registry().to_owned();
+        // Docker Hub answers at another address than its name.
+        let reference = Reference::with_tag(name.to_owned(), String::new(), String::new());
         Ok(Self {
             name: name.to_owned(),
-            base: format!("{scheme}://{address}/v2/"),
+            base: format!("{scheme}://{}/v2/", reference.resolve_registry()),
             requests: requests.build()?,
             credentials,
             is_plain,
@@ -125,62 +106,42 @@ impl Host {
         })
     }
 
-    /// Looks for an image, with a HEAD where the registry knows that.
     pub async fn look(&self, place: Place<'_>) -> Look {
-        match self
-            .answer(place, &[Method::HEAD, Method::GET], false)
-            .await
-        {
-            Ok(Answer::There(digest)) => Look::sure(Presence::Present(digest)),
-            Ok(Answer::Read(manifest)) => Look::sure(Presence::Present(Some(manifest.digest))),
-            Ok(Answer::NotThere) => Look::sure(Presence::Absent),
-            Ok(why) => Look::unknown(self.why(why)),
-            Err(why) => Look::unknown(why),
+        match self.answer(place, Sought::Presence).await {
+            Answer::There(digest) => Look::sure(Presence::Present(digest)),
+            Answer::Read(manifest) => Look::sure(Presence::Present(Some(manifest.digest))),
+            Answer::NotThere => Look::sure(Presence::Absent),
+            answer => Look::unknown(self.why(&answer)),
         }
     }
 
     /// The manifest, or nothing where there is none; or why that is not known.
     pub async fn manifest(&self, place: Place<'_>) -> Result<Option<Manifest>, String> {
-        match self.answer(place, &[Method::GET], true).await? {
+        match self.answer(place, Sought::Manifest).await {
             Answer::Read(manifest) => Ok(Some(manifest)),
             Answer::NotThere => Ok(None),
-            why => Err(self.why(why)),
+            answer => Err(self.why(&answer)),
         }
     }
 
-    async fn answer(
-        &self,
-        place: Place<'_>,
-        methods: &[Method],
-        is_read: bool,
-    ) -> Result<Answer, String> {
-        let _turn = self.turns.acquire().await;
-        let asked = time::timeout(self.times.look, self.ask(place, methods, is_read));
-        asked
-            .await
-            .map_err(|_| format!("{} did not answer in time", self.name))
+    fn why(&self, answer: &Answer) -> String {
+        format!("{} {}", self.name, answer.why())
     }
 
-    /// Why an answer says nothing of the image.
-    fn why(&self, answer: Answer) -> String {
-        let why = match answer {
-            Answer::Nothing(why) => return why,
-            Answer::OtherMethod => "does not know the request",
-            Answer::Unauthorized => {
-                "wants another login than those that 'skopeo login' or 'docker login' left here"
-            }
-            Answer::TooOften(_) => "has been asked too often",
-            Answer::There(_) | Answer::Read(_) | Answer::NotThere => "answers something else",
-        };
-        format!("{} {why}", self.name)
+    async fn answer(&self, place: Place<'_>, sought: Sought) -> Answer {
+        let _turn = self.turns.acquire().await;
+        let asked = time::timeout(self.times.look, self.ask(place, sought));
+        asked
+            .await
+            .unwrap_or_else(|_| Answer::nothing("did not answer in time"))
     }
 
     /// Asks, and once more after each pause that the registry asks for.
-    async fn ask(&self, place: Place<'_>, methods: &[Method], is_read: bool) -> Answer {
+    async fn ask(&self, place: Place<'_>, sought: Sought) -> Answer {
         let mut answer = Answer::TooOften(None);
         for _ in 0..=PAUSES {
             self.wait().await;
-            answer = match self.ask_with_token(place, methods, is_read).await {
+            answer = match self.ask_with_proof(place, sought).await {
                 Ok(answer) | Err(answer) => answer,
             };
             match answer {
@@ -197,76 +158,58 @@ impl Host {
         answer
     }
 
-    async fn ask_with_token(
-        &self,
-        place: Place<'_>,
-        methods: &[Method],
-        is_read: bool,
-    ) -> Result<Answer, Answer> {
+    async fn ask_with_proof(&self, place: Place<'_>, sought: Sought) -> Result<Answer, Answer> {
         let greeting = self.greeting.get_or_try_init(|| self.greet()).await?;
         let login = self.credentials.of(&self.name, place.repository);
-        let mut token = self.token(greeting, place, login.as_ref()).await?;
-        let basic = match greeting.wants {
-            Wants::Password => login.as_ref(),
-            Wants::Nothing | Wants::Token(_) => None,
-        };
-        let asked = self.fetch(greeting, place, token.as_deref(), basic, methods, is_read);
-        let answer = asked.await?;
-        if answer != Answer::Unauthorized || token.is_none() {
-            return Ok(answer);
+        let proof = self.proof(greeting, place, login.as_ref()).await?;
+        let answer = self.fetch(greeting, place, sought, &proof).await?;
+        match (&answer, proof) {
+            // A token does not last for ever.
+            (Answer::Unauthorized, Proof::Token(_)) => {
+                self.tokens().remove(place.repository);
+                let proof = self.proof(greeting, place, login.as_ref()).await?;
+                self.fetch(greeting, place, sought, &proof).await
+            }
+            _ => Ok(answer),
         }
-        // A token does not last for ever.
-        self.tokens().remove(place.repository);
-        token = self.token(greeting, place, login.as_ref()).await?;
-        self.fetch(greeting, place, token.as_deref(), basic, methods, is_read)
-            .await
     }
 
-    /// What tells a registry from another server: only where this was answered is a 404 a word about an image.
     async fn greet(&self) -> Result<Greeting, Answer> {
-        let response = self
-            .requests
-            .get(&self.base)
-            .send()
-            .await
-            .map_err(|why| self.failed(&why))?;
-        let greeting = |wants| Greeting {
-            wants,
-            origin: response.url().origin().ascii_serialization(),
-        };
-        match response.status() {
-            StatusCode::OK if is_page(response.headers()) => {
-                Err(self.nothing("answers with a page, and is no registry"))
-            }
-            StatusCode::OK => Ok(greeting(Wants::Nothing)),
-            StatusCode::UNAUTHORIZED => Ok(greeting(Wants::of(response.headers()))),
-            StatusCode::TOO_MANY_REQUESTS => Err(Answer::TooOften(pause(response.headers()))),
-            status => Err(self.nothing(&format!("answers {status} to /v2/, and is no registry"))),
-        }
+        Greeting::of(&self.requests.get(&self.base).send().await?)
+    }
+
+    async fn proof<'a>(
+        &self,
+        greeting: &Greeting,
+        place: Place<'_>,
+        login: Option<&'a Login>,
+    ) -> Result<Proof<'a>, Answer> {
+        Ok(match (&greeting.wants, login) {
+            (Wants::Token(server), _) => Proof::Token(self.token(server, place, login).await?),
+            (Wants::Password, Some(login)) => Proof::Password(login),
+            (Wants::Password, None) | (Wants::Nothing, _) => Proof::Nothing,
+        })
     }
 
     async fn token(
         &self,
-        greeting: &Greeting,
+        server: &TokenServer,
         place: Place<'_>,
         login: Option<&Login>,
-    ) -> Result<Option<String>, Answer> {
-        let Wants::Token(server) = &greeting.wants else {
-            return Ok(None);
-        };
+    ) -> Result<String, Answer> {
         if let Some(token) = self.tokens().get(place.repository) {
-            return Ok(Some(token.clone()));
+            return Ok(token.clone());
         }
         if login.is_some() && server.is_in_the_clear() && !self.is_plain {
-            return Err(self.nothing("wants the password without TLS, and does not get it"));
+            let why = "wants the password without TLS, and does not get it";
+            return Err(Answer::nothing(why));
         }
-        let asked = server.ask(&self.requests, place.repository, login);
-        let token = asked
-            .await
-            .map_err(|why| self.nothing(&format!("gives no token: {}", short(&why))))?;
+        let asked = server.ask(&self.requests, place.repository, login).await;
+        let token =
+            asked.map_err(|why| Answer::Nothing(format!("gives no token: {}", short(&why))))?;
         self.tokens()
             .insert(place.repository.to_owned(), token.clone());
-        Ok(Some(token))
+        Ok(token)
     }
 
     /// Asks with the first of the methods that the registry knows.
@@ -274,81 +217,47 @@ impl Host {
         &self,
         greeting: &Greeting,
         place: Place<'_>,
-        token: Option<&str>,
-        basic: Option<&Login>,
-        methods: &[Method],
-        is_read: bool,
+        sought: Sought,
+        proof: &Proof<'_>,
     ) -> Result<Answer, Answer> {
         let Place {
             repository,
             reference,
         } = place;
         let url = format!("{}{repository}/manifests/{reference}", self.base);
-        for method in methods {
+        for method in sought.methods() {
             let request = self.requests.request(method.clone(), &url);
             let request = request.header(ACCEPT, ACCEPTED.join(", "));
-            let request = match (token, basic) {
-                (Some(token), _) => request.bearer_auth(token),
-                (None, Some(login)) => request.basic_auth(&login.user, Some(&login.password)),
-                (None, None) => request,
+            let request = match proof {
+                Proof::Nothing => request,
+                Proof::Password(login) => request.basic_auth(&login.user, Some(&login.password)),
+                Proof::Token(token) => request.bearer_auth(token),
             };
-            let response = request.send().await.map_err(|why| self.failed(&why))?;
-            let answer = match self.read(greeting, &response) {
+            let response = request.send().await?;
+            return match Answer::of(&response, greeting) {
                 Answer::OtherMethod => continue,
-                Answer::There(said) if is_read => {
-                    let manifest = manifest::read(response, said).await;
-                    Answer::Read(manifest.map_err(|why| self.nothing(&why))?)
+                Answer::There(said) if sought == Sought::Manifest => {
+                    let read = manifest::read(response, said).await;
+                    read.map(Answer::Read).map_err(Answer::Nothing)
                 }
-                answer => answer,
+                answer => Ok(answer),
             };
-            return Ok(answer);
         }
         Ok(Answer::OtherMethod)
     }
 
-    /// What a redirect leads to may know what is there. What is not there, only a registry knows.
-    fn read(&self, greeting: &Greeting, response: &Response) -> Answer {
-        let headers = response.headers();
-        let origin = response.url().origin().ascii_serialization();
-        let is_greeted = origin == greeting.origin;
-        match response.status() {
-            StatusCode::OK => match (digest(headers), kind(headers)) {
-                (Some(digest), _) => Answer::There(Some(digest)),
-                (None, Some(kind)) if ACCEPTED.contains(&&*kind) => Answer::There(None),
-                (None, None) if is_greeted => Answer::There(None),
-                (None, Some(_) | None) => self.nothing("answers with something else than an image"),
-            },
-            StatusCode::NOT_FOUND if is_greeted => Answer::NotThere,
-            StatusCode::NOT_FOUND => self.nothing(&format!(
-                "answers 404 from {origin}, which did not greet as a registry"
-            )),
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Answer::OtherMethod,
-            StatusCode::UNAUTHORIZED => Answer::Unauthorized,
-            StatusCode::TOO_MANY_REQUESTS => Answer::TooOften(pause(headers)),
-            status => self.nothing(&format!("answers {status}")),
-        }
-    }
-
-    fn nothing(&self, why: &str) -> Answer {
-        Answer::Nothing(format!("{} {why}", self.name))
-    }
-
-    fn failed(&self, why: &reqwest::Error) -> Answer {
-        match why.is_timeout() {
-            true => self.nothing("did not answer in time"),
-            false => self.nothing(&format!("cannot be asked: {}", short(&with_causes(why)))),
-        }
-    }
-
-    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+    fn tokens(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait(&self) {
-        let until = *self
-            .paused_until
+    fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.paused_until
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait(&self) {
+        let until = *self.paused_until();
         if let Some(until) = until {
             time::sleep_until(until).await;
         }
@@ -357,52 +266,20 @@ impl Host {
     /// Nobody asks it for so long.
     fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
-        let mut paused = self
-            .paused_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut paused = self.paused_until();
         *paused = paused.max(Some(until));
     }
 }
 
-fn reference(registry: &str, repository: &str, tag: &str) -> Reference {
-    Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
-}
+// === impl Sought ===
 
-/// The media type without its parameters, in lowercase.
-fn kind(headers: &HeaderMap) -> Option<String> {
-    let kind = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes());
-    let kind = kind.split(';').next().unwrap_or_default();
-    Some(kind.trim().to_ascii_lowercase())
-}
-
-/// Whether the answer is for people, such as a login page in between.
-fn is_page(headers: &HeaderMap) -> bool {
-    kind(headers).is_some_and(|kind| kind == "text/html")
-}
-
-fn digest(headers: &HeaderMap) -> Option<Digest> {
-    headers.get(DIGEST)?.to_str().ok()?.parse().ok()
-}
-
-fn pause(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// What a server said, as far as it fits into a sentence.
-fn short(text: &str) -> String {
-    const MOST: usize = 300;
-    let text = text.trim();
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+impl Sought {
+    fn methods(self) -> &'static [Method] {
+        static METHODS: [Method; 2] = [Method::HEAD, Method::GET];
+        match self {
+            Self::Presence => &METHODS,
+            Self::Manifest => &METHODS[1..],
+        }
     }
 }
 

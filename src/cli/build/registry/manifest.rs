@@ -3,7 +3,7 @@
 use reqwest::Response;
 use serde::Deserialize;
 
-use crate::cli::failure::with_causes;
+use super::answer::body;
 use crate::domain::{Algorithm, Digest};
 
 /// A manifest, or an index.
@@ -28,18 +28,10 @@ struct Descriptor {
 const MAX_BYTES: usize = 4 << 20;
 
 /// Reads the manifest of an answer that said which digest it has. The reason continues a sentence.
-pub async fn read(mut response: Response, said: Option<Digest>) -> Result<Manifest, String> {
-    let mut bytes = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) => return parse(&bytes, said),
-            Err(why) => return Err(format!("broke off: {}", with_causes(&why))),
-        }
-        if bytes.len() > MAX_BYTES {
-            return Err(format!("has a manifest of more than {MAX_BYTES} bytes"));
-        }
-    }
+pub async fn read(response: Response, said: Option<Digest>) -> Result<Manifest, String> {
+    let bytes = body(response, MAX_BYTES).await;
+    let bytes = bytes.map_err(|why| format!("does not tell the manifest: {why}"))?;
+    parse(&bytes, said)
 }
 
 fn parse(bytes: &[u8], said: Option<Digest>) -> Result<Manifest, String> {

@@ -1,6 +1,8 @@
 //! Asking registries whether an image is there.
 
 #[cfg(feature = "registry")]
+mod answer;
+#[cfg(feature = "registry")]
 mod credentials;
 #[cfg(feature = "registry")]
 mod host;

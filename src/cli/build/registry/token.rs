@@ -3,8 +3,9 @@
 use http_auth::{ChallengeParser, ChallengeRef};
 use oci_client::token_cache::RegistryToken;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, StatusCode, Url};
 
+use super::answer::body;
 use super::credentials::Login;
 use crate::cli::failure::with_causes;
 
@@ -82,7 +83,7 @@ impl TokenServer {
         }
         let response = request.send().await.map_err(|why| with_causes(&why))?;
         let status = response.status();
-        let body = body(response).await?;
+        let body = body(response, MAX_BODY_BYTES).await?;
         if status != StatusCode::OK {
             let said = String::from_utf8_lossy(&body);
             return Err(format!("{status} {said}"));
@@ -91,16 +92,4 @@ impl TokenServer {
             .map_err(|_| "the answer has no token in it".to_owned())?;
         Ok(token.token().to_owned())
     }
-}
-
-/// What an answer says, as far as it is of a size that can be meant.
-async fn body(mut response: Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|why| with_causes(&why))? {
-        if body.len() + part.len() > MAX_BODY_BYTES {
-            return Err("the answer has more than 1 MiB".to_owned());
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(body)
 }
