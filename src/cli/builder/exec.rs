@@ -1,7 +1,7 @@
 //! `imagestore builder exec`: runs a command with an image that is fresh.
 
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::IsTerminal;
@@ -52,11 +52,13 @@ impl Exec {
         let mut signals = Signals::catch()?;
         let stop = signals.stop.clone();
         let config = config(self.config.as_deref())?;
+        // Read once: what is made is what the builder goes by.
+        let recipe = Recipe::read(&self.which.how)?;
         let mut user = User {
             client: common.builders().await?,
             namespace: common.one_namespace()?.to_owned(),
-            key: self.which.key()?,
-            recipe: Recipe::read(&self.which.how)?,
+            key: self.which.how.key_by(&self.which.base, recipe.id())?,
+            recipe,
             location: config.location()?,
             config,
             holder: holder(),
@@ -114,7 +116,6 @@ async fn run(command: &[String], image: &str, signals: &mut Signals) -> Result<E
     };
     let spawned = Command::new(program)
         .args(arguments)
-        .stdin(Stdio::inherit())
         .kill_on_drop(true)
         .spawn();
     let mut child = spawned.map_err(|why| match why.kind() {

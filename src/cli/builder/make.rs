@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
 use super::How;
 use super::record::NAME;
 use crate::cli::build::config::{Config, Var, Vars};
@@ -11,15 +9,18 @@ use crate::cli::build::local;
 use crate::cli::build::process::{self, How as Ended, Voice};
 use crate::cli::build::scratch::{Scratch, whole};
 use crate::cli::build::stop::Stop;
+use crate::cli::build::written::read_text;
+use crate::cli::failure::Failure;
+use crate::cli::human::short_digest;
 use crate::cli::platform;
-use crate::domain::Digest;
 use crate::domain::build::Presence;
+use crate::domain::{Algorithm, Digest};
 use crate::proto::v1::{BuilderKey, Descriptor};
 
-/// What is made, and how.
+/// How images are made from a base.
 pub struct Recipe {
     dockerfile: String,
-    /// Where the Dockerfile is; none for one without a file.
+    /// Where the Dockerfile is; none for the base as it is.
     dir: Option<String>,
 }
 
@@ -36,16 +37,37 @@ const MEDIA_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 /// Builders do not tell a size; the least that there is.
 const SIZE: i64 = 1;
 
+/// The Dockerfile of a builder without a recipe.
+const PLAIN: &str = "ARG BASE\nFROM ${BASE}\n";
+
 impl Recipe {
-    pub fn read(how: &How) -> Result<Self, crate::cli::failure::Failure> {
-        let dir = how.recipe.as_ref().map(|path| {
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            whole(dir.unwrap_or(Path::new(".")))
-        });
+    /// Fails for one that is only named: another text under its name would make images that are not its.
+    pub fn read(how: &How) -> Result<Self, Failure> {
+        if how.recipe_id.is_some() {
+            return Err(
+                Failure::usage("--recipe-id does not say how to make an image")
+                    .next("Give --recipe with the Dockerfile"),
+            );
+        }
+        let Some(path) = &how.recipe else {
+            return Ok(Self {
+                dockerfile: PLAIN.to_owned(),
+                dir: None,
+            });
+        };
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
         Ok(Self {
-            dockerfile: how.dockerfile()?,
-            dir,
+            dockerfile: read_text(path).map_err(Failure::new)?,
+            dir: Some(whole(dir.unwrap_or(Path::new(".")))),
         })
+    }
+
+    /// What it goes by: another text is another builder. Nothing for the base as it is.
+    pub fn id(&self) -> String {
+        match self.dir {
+            Some(_) => Digest::of(Algorithm::Sha256, self.dockerfile.as_bytes()).text(),
+            None => String::new(),
+        }
     }
 
     /// Makes an image with a name of its own, and finds out its digest. Of one that fails something may be left.
@@ -129,13 +151,12 @@ pub fn name(key: &BuilderKey, token: u64) -> String {
     let plain = plain.to_ascii_lowercase();
     let plain = if plain.is_empty() { "base" } else { &plain };
     let platform = platform::text(key.platform.as_ref());
-    let whole = Sha256::digest(format!("{}\0{platform}\0{}", key.base, key.recipe));
-    let hex: String = whole
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("imagestore-builder/{plain}-{hex}:{token}")
+    let whole = format!("{}\0{platform}\0{}", key.base, key.recipe);
+    let whole = Digest::of(Algorithm::Sha256, whole.as_bytes()).text();
+    format!(
+        "imagestore-builder/{plain}-{}:{token}",
+        short_digest(&whole)
+    )
 }
 
 #[cfg(test)]
@@ -149,6 +170,33 @@ mod tests {
             platform: platform::of_config(platform).ok(),
             recipe: recipe.to_owned(),
         }
+    }
+
+    #[test]
+    fn another_recipe_is_another_builder_and_one_that_is_only_named_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let how = |text: &str| {
+            let path = dir.path().join("Dockerfile");
+            std::fs::write(&path, text).unwrap();
+            How {
+                platform: None,
+                recipe: Some(path),
+                recipe_id: None,
+            }
+        };
+        let id = |how: &How| Recipe::read(how).unwrap().id();
+        assert_ne!(id(&how("FROM a")), id(&how("FROM b")));
+        assert!(id(&how("")).starts_with("sha256:e3b0c442"));
+        let plain = How {
+            recipe: None,
+            ..how("")
+        };
+        assert_eq!(id(&plain), "");
+        let named = How {
+            recipe_id: Some("sha256:e3b0c442".to_owned()),
+            ..plain
+        };
+        assert!(Recipe::read(&named).is_err());
     }
 
     #[test]

@@ -14,13 +14,13 @@ mod user;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use tonic::transport::Channel;
 
+use self::make::Recipe;
 use super::build::config::Config;
 use super::build::wire::duration;
 use super::connect::Common;
-use super::failure::{Failure, system_reason};
+use super::failure::Failure;
 use super::platform;
 use crate::proto::v1::builders_client::BuildersClient;
 use crate::proto::v1::{BuilderKey, BuilderPolicy};
@@ -58,13 +58,18 @@ struct Which {
 #[derive(Debug, clap::Args)]
 struct How {
     /// What it runs on: OS/ARCH or OS/ARCH/VARIANT [default: what this machine is]
-    #[arg(long)]
+    #[arg(long, requires = "base")]
     platform: Option<String>,
     /// The Dockerfile that makes it from the base, which is its build argument BASE [default: the base as it is]
-    #[arg(long, value_name = "DOCKERFILE")]
+    #[arg(long, value_name = "DOCKERFILE", requires = "base")]
     recipe: Option<PathBuf>,
     /// The recipe as `builder ls` shows it, where its file is not at hand
-    #[arg(long, value_name = "TEXT", conflicts_with = "recipe")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "recipe",
+        requires = "base"
+    )]
     recipe_id: Option<String>,
 }
 
@@ -93,8 +98,6 @@ enum Age {
     Of(Duration),
 }
 
-/// The Dockerfile of a builder without a recipe.
-const PLAIN_RECIPE: &str = "ARG BASE\nFROM ${BASE}\n";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 type Builders = BuildersClient<Channel>;
@@ -127,46 +130,27 @@ impl Which {
 
 impl How {
     fn key(&self, base: &str) -> Result<BuilderKey, Failure> {
+        let recipe = match &self.recipe_id {
+            Some(id) => id.clone(),
+            None => Recipe::read(self)?.id(),
+        };
+        self.key_by(base, recipe)
+    }
+
+    /// The builder whose recipe goes by that.
+    fn key_by(&self, base: &str, recipe: String) -> Result<BuilderKey, Failure> {
         let platform = match &self.platform {
             Some(given) => given.clone(),
             None => super::build::host_platform(),
         };
         let platform = platform::of_config(&platform)
             .map_err(|why| Failure::usage(format!("{platform:?} is no platform: {why}")))?;
-        let recipe = match (&self.recipe_id, &self.recipe) {
-            (Some(id), _) => id.clone(),
-            (None, Some(_)) => recipe_id(&self.dockerfile()?),
-            (None, None) => String::new(),
-        };
         Ok(BuilderKey {
             base: base.to_owned(),
             platform: Some(platform),
             recipe,
         })
     }
-
-    /// The text that makes its images.
-    fn dockerfile(&self) -> Result<String, Failure> {
-        let Some(path) = &self.recipe else {
-            return Ok(PLAIN_RECIPE.to_owned());
-        };
-        std::fs::read_to_string(path).map_err(|why| {
-            Failure::new(format!(
-                "cannot read {}: {}",
-                path.display(),
-                system_reason(&why)
-            ))
-        })
-    }
-}
-
-/// What a recipe goes by: another text is another builder.
-fn recipe_id(text: &str) -> String {
-    let hex: String = Sha256::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
 }
 
 // === impl PolicyOptions ===
@@ -236,11 +220,5 @@ mod tests {
         for text in ["", "1", "d", "-1d", "1.5h", "1 d", "99999999999s", "1y"] {
             assert!(text.parse::<Age>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn another_recipe_is_another_builder() {
-        assert_ne!(recipe_id("FROM a"), recipe_id("FROM b"));
-        assert!(recipe_id("").starts_with("sha256:e3b0c442"));
     }
 }
