@@ -1,6 +1,7 @@
 //! `imagestore config parent`, `children` and `ancestors`: what was built from what, as somebody said.
 
 use serde::Serialize;
+use tonic::Status;
 
 use super::reference;
 use crate::cli::connect::{Common, PAGE_SIZE};
@@ -163,21 +164,18 @@ impl Children {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let namespace = common.one_namespace()?.to_owned();
         let mut client = common.configs().await?;
-        let mut request = ConfigChildrenRequest {
-            id: reference::id(&mut client, &namespace, &self.reference).await?,
-            namespace,
-            page_size: PAGE_SIZE,
-            page_token: String::new(),
-        };
-        let mut ids = Told::new(common.output());
-        loop {
-            let page = client.children(request.clone()).await?.into_inner();
-            push_all(&mut ids, &page.ids)?;
-            if page.next_page_token.is_empty() {
-                return ids.end();
-            }
-            request.page_token = page.next_page_token;
-        }
+        let id = reference::id(&mut client, &namespace, &self.reference).await?;
+        tell_pages(common, async |page_token| {
+            let request = ConfigChildrenRequest {
+                namespace: namespace.clone(),
+                id: id.clone(),
+                page_size: PAGE_SIZE,
+                page_token,
+            };
+            let page = client.children(request).await?.into_inner();
+            Ok((page.ids, page.next_page_token))
+        })
+        .await
     }
 }
 
@@ -185,28 +183,37 @@ impl Ancestors {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
         let namespace = common.one_namespace()?.to_owned();
         let mut client = common.configs().await?;
-        let mut request = ConfigAncestorsRequest {
-            id: reference::id(&mut client, &namespace, &self.reference).await?,
-            namespace,
-            page_size: PAGE_SIZE,
-            page_token: String::new(),
-        };
-        let mut ids = Told::new(common.output());
-        loop {
-            let page = client.ancestors(request.clone()).await?.into_inner();
-            push_all(&mut ids, &page.ids)?;
-            if page.next_page_token.is_empty() {
-                return ids.end();
-            }
-            request.page_token = page.next_page_token;
-        }
+        let id = reference::id(&mut client, &namespace, &self.reference).await?;
+        tell_pages(common, async |page_token| {
+            let request = ConfigAncestorsRequest {
+                namespace: namespace.clone(),
+                id: id.clone(),
+                page_size: PAGE_SIZE,
+                page_token,
+            };
+            let page = client.ancestors(request).await?.into_inner();
+            Ok((page.ids, page.next_page_token))
+        })
+        .await
     }
 }
 
-/// Tells a page of ids.
-fn push_all(told: &mut Told, ids: &[String]) -> Result<(), Failure> {
-    for id in ids {
-        told.push(id, id)?;
+/// Tells the ids of all pages, each as it comes. `page` gets a page by its token, with the token of the next.
+async fn tell_pages(
+    common: &Common,
+    mut page: impl AsyncFnMut(String) -> Result<(Vec<String>, String), Status>,
+) -> Result<(), Failure> {
+    let mut told = Told::new(common.output());
+    let mut page_token = String::new();
+    loop {
+        let (ids, next) = page(page_token).await?;
+        for id in &ids {
+            told.push(id, id)?;
+        }
+        told.flush()?;
+        if next.is_empty() {
+            return told.end();
+        }
+        page_token = next;
     }
-    told.flush()
 }
