@@ -30,7 +30,7 @@ struct File {
     #[serde(deserialize_with = "ttl")]
     ttl: Ttl,
     #[serde(deserialize_with = "list")]
-    insecure_registries: Vec<Registry>,
+    insecure_registries: BTreeSet<Registry>,
     ca_file: Option<PathBuf>,
     #[serde(deserialize_with = "one")]
     update_id: UpdateId,
@@ -79,7 +79,7 @@ const DISTRIBUTION: &str = "unstable";
 /// Debian's numbers of the users that its images have.
 const UIDS: [(&str, u32); 3] = [("root", 0), ("www-data", 33), ("nobody", 65534)];
 
-/// What a command about an image that is there may name.
+/// What every command about an image may name.
 const OF_IMAGE: &[Var] = &[
     Var::Image,
     Var::Repository,
@@ -88,49 +88,15 @@ const OF_IMAGE: &[Var] = &[
     Var::Registry,
     Var::Platform,
 ];
-const OF_BUILD: &[Var] = &[
-    Var::Image,
-    Var::Repository,
-    Var::Name,
-    Var::Version,
-    Var::Registry,
-    Var::Platform,
-    Var::Context,
-    Var::Dockerfile,
-    Var::IidFile,
-    Var::Token,
-];
-const OF_VERIFY: &[Var] = &[
-    Var::Image,
-    Var::Repository,
-    Var::Name,
-    Var::Version,
-    Var::Registry,
-    Var::Platform,
-    Var::Context,
-    Var::Token,
-];
-const OF_PUSH: &[Var] = &[
-    Var::Image,
-    Var::Repository,
-    Var::Name,
-    Var::Version,
-    Var::Registry,
-    Var::Platform,
-    Var::DigestFile,
-    Var::Token,
-];
+/// What a command about many images may name.
 const OF_LIST: &[Var] = &[Var::Repository, Var::Name, Var::Registry];
-const OF_BUILDER_BUILD: &[Var] = &[
-    Var::Image,
-    Var::Base,
-    Var::Platform,
-    Var::Context,
-    Var::Dockerfile,
-    Var::IidFile,
-    Var::Token,
-];
+/// What every command about the image of a builder may name.
 const OF_BUILDER: &[Var] = &[Var::Image, Var::Base, Var::Platform];
+
+/// What some of them may name as well.
+const OF_BUILD: &[Var] = &[Var::Context, Var::Dockerfile, Var::IidFile, Var::Token];
+const OF_VERIFY: &[Var] = &[Var::Context, Var::Token];
+const OF_PUSH: &[Var] = &[Var::DigestFile, Var::Token];
 
 const BUILD: &[&str] = &[
     "docker",
@@ -191,12 +157,12 @@ impl Config {
             line: why.span().map(|span| line(text, &span)),
             reason: why.message().to_owned(),
         })?;
-        let read = |key: &str, written: Option<Written>, default: &[&str], known: &[Var]| {
+        let read = |key: &str, written: Option<Written>, default: &[&str], known: [&[Var]; 2]| {
             let (span, arguments) = match written {
                 Some(written) => (Some(written.span()), written.into_inner()),
                 None => (None, default.iter().map(|&text| text.to_owned()).collect()),
             };
-            Argv::new(&arguments, known).map_err(|why| Wrong {
+            Argv::new(&arguments, &known.concat()).map_err(|why| Wrong {
                 line: span.map(|span| line(text, &span)),
                 reason: format!("{key}: {why}"),
             })
@@ -211,13 +177,13 @@ impl Config {
             pull,
         } = file.commands;
         let commands = Commands {
-            build: read("commands.build", build, BUILD, OF_BUILD)?,
-            verify: read("commands.verify", verify, VERIFY, OF_VERIFY)?,
-            push: read("commands.push", push, PUSH, OF_PUSH)?,
-            exists: read("commands.exists", exists, EXISTS, OF_IMAGE)?,
-            list: read("commands.list", list, LIST, OF_LIST)?,
-            remove: read("commands.remove", remove, REMOVE, OF_IMAGE)?,
-            pull: read("commands.pull", pull, PULL, OF_IMAGE)?,
+            build: read("commands.build", build, BUILD, [OF_IMAGE, OF_BUILD])?,
+            verify: read("commands.verify", verify, VERIFY, [OF_IMAGE, OF_VERIFY])?,
+            push: read("commands.push", push, PUSH, [OF_IMAGE, OF_PUSH])?,
+            exists: read("commands.exists", exists, EXISTS, [OF_IMAGE, &[]])?,
+            list: read("commands.list", list, LIST, [OF_LIST, &[]])?,
+            remove: read("commands.remove", remove, REMOVE, [OF_IMAGE, &[]])?,
+            pull: read("commands.pull", pull, PULL, [OF_IMAGE, &[]])?,
         };
         let WrittenBuilder {
             build,
@@ -225,9 +191,14 @@ impl Config {
             remove,
         } = file.builder;
         let builder = BuilderCommands {
-            build: read("builder.build", build, BUILDER_BUILD, OF_BUILDER_BUILD)?,
-            exists: read("builder.exists", exists, EXISTS, OF_BUILDER)?,
-            remove: read("builder.remove", remove, REMOVE, OF_BUILDER)?,
+            build: read(
+                "builder.build",
+                build,
+                BUILDER_BUILD,
+                [OF_BUILDER, OF_BUILD],
+            )?,
+            exists: read("builder.exists", exists, EXISTS, [OF_BUILDER, &[]])?,
+            remove: read("builder.remove", remove, REMOVE, [OF_BUILDER, &[]])?,
         };
         if !file.build_args.is_empty() && !commands.build.has_build_args() {
             return Err(Wrong {
@@ -255,10 +226,7 @@ impl Config {
             builder,
             author: file.author,
             location: file.location,
-            insecure_registries: file
-                .insecure_registries
-                .into_iter()
-                .collect::<BTreeSet<_>>(),
+            insecure_registries: file.insecure_registries,
         })
     }
 }
@@ -272,7 +240,7 @@ impl Default for File {
             location: None,
             mode: WrittenMode::RegistryFirst,
             ttl: Ttl::try_from(TTL).expect("a minute is a time for a claim"),
-            insecure_registries: Vec::new(),
+            insecure_registries: BTreeSet::new(),
             ca_file: None,
             update_id: UpdateId::default(),
             distribution: DISTRIBUTION.to_owned(),
@@ -303,9 +271,9 @@ fn optional<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     one(from).map(Some)
 }
 
-fn list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+fn list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>, L: FromIterator<T>>(
     from: D,
-) -> Result<Vec<T>, D::Error> {
+) -> Result<L, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     let values = texts
         .iter()
