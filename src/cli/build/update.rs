@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::again::request_id;
 use super::source::{self, SourceImage, Update as Entry};
+use super::stop::{Signals, Stop};
 use super::{Place, Site, scan, wire};
 use crate::cli::connect::Common;
 use crate::cli::failure::Failure;
@@ -17,7 +18,8 @@ use crate::proto::v1::{ApplyTargetsRequest, BumpTargetRequest, BumpedTarget, Tar
 
 /// Give an image a new version, and all that is built on it
 ///
-/// Writes the changelogs of all of them, or of none, and tells the server.
+/// Writes the changelogs of all of them, or of none, and tells the server. A machine that dies while they are put in
+/// their places may leave some of them old; each is whole, and another update is for all again.
 #[derive(Debug, clap::Args)]
 pub struct Update {
     /// The image
@@ -54,14 +56,66 @@ struct Bumped {
     because: String,
 }
 
+/// What is written, and what the server is told, as far as both were asked.
+struct Checked<'a> {
+    bumped: Vec<BumpedTarget>,
+    entries: Vec<Entry<'a>>,
+    apply: ApplyTargetsRequest,
+}
+
 impl Update {
     pub async fn run(self, common: &Common) -> Result<(), Failure> {
-        let site = self.place.read().await?;
-        let key = self.newest(&site)?;
+        let signals = Signals::catch()?;
+        match self.update(common, &signals.stop).await {
+            Ok(()) => signals.end().await,
+            Err(failure) => {
+                signals.settled().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Nobody ends it between two files: until the first is written nothing is, and from then on all are.
+    async fn update(self, common: &Common, stop: &Stop) -> Result<(), Failure> {
+        let Some(site) = stop.unless_asked(self.place.read()).await else {
+            return Ok(());
+        };
+        let site = site?;
+        let Some(checked) = stop.unless_asked(self.check(&site, common)).await else {
+            return Ok(());
+        };
+        let Checked {
+            bumped,
+            entries,
+            apply,
+        } = checked?;
+        if !self.dry_run {
+            let author = site.config.author(|name| std::env::var(name).ok())?;
+            source::write_changelogs(&entries, &site.config, &author, now())?;
+            let told = stop.unless_over(self.tell(apply, common)).await;
+            let told = told.unwrap_or_else(|| Err(Failure::new("somebody asked to end")));
+            told.map_err(|failure| {
+                failure
+                    .during("the changelogs are written, but the server does not know of it")
+                    .next("Tell it with 'imagestore build scan'")
+            })?;
+        }
+        let report = Report {
+            bumped: bumped.into_iter().map(Bumped::from).collect(),
+            dry_run: self.dry_run,
+        };
+        match common.output() {
+            Output::Table => output::text(&report.table().to_string()),
+            form => output::object(form, &report),
+        }
+    }
+
+    /// Asks what gets a new version, and whether all can be written and told. Changes nothing.
+    async fn check<'a>(&self, site: &'a Site, common: &Common) -> Result<Checked<'a>, Failure> {
         let mut client = common.build_targets().await?;
         let request = BumpTargetRequest {
             namespace: common.one_namespace()?.to_owned(),
-            target: key.to_string(),
+            target: self.newest(site)?.to_string(),
             reason: self.reason.clone(),
             version: self.version.clone().unwrap_or_default(),
             update_id: Some(site.config.update_id.to_string()),
@@ -78,10 +132,10 @@ impl Update {
                 _ => status.into(),
             })?;
         let answer = answer.into_inner();
-        let entries = entries(&site, &answer.bumped)?;
-        let mut apply = ApplyTargetsRequest {
+        let entries = entries(site, &answer.bumped)?;
+        let apply = ApplyTargetsRequest {
             namespace: common.one_namespace()?.to_owned(),
-            targets: after(&site, &answer.bumped),
+            targets: after(site, &answer.bumped),
             replace_all: true,
             if_graph_revision: Some(answer.graph_revision),
             validate_only: true,
@@ -89,28 +143,24 @@ impl Update {
             source: scan::source(self.source.as_deref(), &self.place),
         };
         client.apply(apply.clone()).await?;
-        if !self.dry_run {
-            let author = site.config.author(|name| std::env::var(name).ok())?;
-            source::write_changelogs(&entries, &site.config, &author, now())?;
-            // As they are read from now on, whatever wrote them.
-            let written = self.place.read().await?;
-            apply.targets = written.images.values().map(wire::spec).collect();
-            apply.validate_only = false;
-            apply.request_id = request_id();
-            client.apply(apply).await.map_err(|status| {
-                Failure::from(status)
-                    .during("the changelogs are written, but the server does not know of it")
-                    .next("Tell it with 'imagestore build scan'")
-            })?;
-        }
-        let report = Report {
-            bumped: answer.bumped.into_iter().map(Bumped::from).collect(),
-            dry_run: self.dry_run,
+        Ok(Checked {
+            bumped: answer.bumped,
+            entries,
+            apply,
+        })
+    }
+
+    /// Tells the server of the directory as it is read from now on, whatever wrote it.
+    async fn tell(&self, checked: ApplyTargetsRequest, common: &Common) -> Result<(), Failure> {
+        let written = self.place.read().await?;
+        let apply = ApplyTargetsRequest {
+            targets: written.images.values().map(wire::spec).collect(),
+            validate_only: false,
+            request_id: request_id(),
+            ..checked
         };
-        match common.output() {
-            Output::Table => output::text(&report.table().to_string()),
-            form => output::object(form, &report),
-        }
+        common.build_targets().await?.apply(apply).await?;
+        Ok(())
     }
 
     /// The image of that name, as it is in the directory.

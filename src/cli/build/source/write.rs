@@ -24,7 +24,7 @@ pub struct Update<'a> {
 
 /// Writes the new versions where each image says its own. `author` is `Name <mail>`.
 ///
-/// Fails without having written anything where an image does not say its version any more, where two have it in the
+/// Fails with all files as they were where an image does not say its version any more, where two have it in the
 /// same file, and where a file cannot be written. Files keep their permissions; links stay links.
 pub fn write_changelogs(
     updates: &[Update<'_>],
@@ -136,26 +136,37 @@ impl Change {
     }
 }
 
-/// Puts all files in their places. What was put before one that fails gets its old bytes back.
+/// Puts all files in their places, and that to disk. What was put before one that fails gets its old bytes back.
+///
+/// A loss of power may leave some new and some old, but each of them whole: what is put was synced before.
 pub(super) fn commit(changes: &[Change], staged: Vec<Staged>) -> Result<(), String> {
-    for (n, (change, staged)) in changes.iter().zip(staged).enumerate() {
-        let Err(why) = staged.put(&change.path) else {
-            continue;
-        };
-        let mut told = cannot_write(&change.path, &why);
-        for done in &changes[..n] {
-            let restored =
-                Staged::write(&done.path, &done.old).and_then(|staged| staged.put(&done.path));
-            if let Err(why) = restored {
-                told = format!(
-                    "{told}; {} has a new version, and {why}",
-                    done.path.display()
-                );
-            }
+    let mut put = 0;
+    let put_all = || {
+        for (change, staged) in changes.iter().zip(staged) {
+            let moved = staged.put(&change.path);
+            moved.map_err(|why| cannot_write(&change.path, &why))?;
+            put += 1;
         }
-        return Err(told);
+        let dirs: BTreeSet<&Path> = changes.iter().filter_map(|it| it.path.parent()).collect();
+        dirs.into_iter().try_for_each(|dir| {
+            let synced = File::open(dir).and_then(|dir| dir.sync_all());
+            synced.map_err(|why| cannot_write(dir, &why))
+        })
+    };
+    let Err(mut told) = put_all() else {
+        return Ok(());
+    };
+    for done in &changes[..put] {
+        let restored =
+            Staged::write(&done.path, &done.old).and_then(|staged| staged.put(&done.path));
+        if let Err(why) = restored {
+            told = format!(
+                "{told}; {} has a new version, and {why}",
+                done.path.display()
+            );
+        }
     }
-    Ok(())
+    Err(told)
 }
 
 impl Staged {
