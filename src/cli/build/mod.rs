@@ -2,6 +2,7 @@
 
 pub mod again;
 pub mod config;
+mod eyes;
 mod graph;
 pub mod keeper;
 pub mod local;
@@ -24,9 +25,9 @@ pub mod written;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use self::eyes::host_platform;
 pub use self::ls::{ClaimRecord, first_line};
 pub use self::run::holder;
-pub use self::scan::host_platform;
 
 use self::config::Config;
 use self::source::SourceImage;

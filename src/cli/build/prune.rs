@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::eyes::{repository, vars};
 use super::process::{self, Voice};
-use super::scan::vars;
 use super::stop::{Signals, Stop};
 use super::telling::say;
 use super::wire::{self, Targets};
@@ -135,11 +135,6 @@ impl Prune {
             false => Err(Failure::told(Exit::Error)),
         }
     }
-}
-
-fn repository(label: &Label) -> &str {
-    let whole = label.as_str();
-    &whole[..whole.len() - label.version().len() - 1]
 }
 
 impl Current {

@@ -8,17 +8,17 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::again::request_id;
-use super::config::{Config, FILE_NAME, Var, Vars};
-use super::registry::{Look, Registries};
+use super::config::FILE_NAME;
+use super::eyes::{Eyes, Found};
 use super::source::SourceImage;
 use super::stop::{Signals, Stop};
 use super::telling::say;
 use super::wire::{self, state_name};
-use super::{Place, Site, local, scratch};
+use super::{Place, Site, scratch};
 use crate::cli::connect::Common;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Output};
-use crate::domain::build::{Label, Mode, Presence, TargetKey};
+use crate::domain::build::{Mode, TargetKey};
 use crate::proto::v1::{
     ApplyTargetsRequest, ApplyTargetsResponse, ObserveMode, ObserveTargetsRequest, ObservedKind,
     TargetObservation, TargetSelector,
@@ -61,16 +61,8 @@ struct Seen {
     reason: String,
 }
 
-/// What was found of one image.
-struct Found {
-    local: Look,
-    published: Look,
-}
-
 /// So many images are asked for at once; a registry allows fewer.
 const AT_ONCE: usize = 16;
-/// Commands are heavier.
-const COMMANDS_AT_ONCE: usize = 4;
 /// What one call of the service takes.
 const MOST_OBSERVED: usize = 1000;
 
@@ -274,82 +266,6 @@ pub fn source(given: Option<&str>, place: &Place) -> String {
     }
 }
 
-/// Looks for images, here and in registries.
-pub struct Eyes {
-    config: Config,
-    pub registries: Registries,
-    commands: tokio::sync::Semaphore,
-}
-
-impl Eyes {
-    pub fn new(config: &Config) -> Result<Self, Failure> {
-        Ok(Self {
-            config: config.clone(),
-            registries: Registries::new(config)?,
-            commands: tokio::sync::Semaphore::new(COMMANDS_AT_ONCE),
-        })
-    }
-
-    /// Asks both places, unless the first of them has said enough.
-    async fn look(&self, key: &TargetKey, label: &Label, stop: &Stop) -> Found {
-        let unasked = || Look::unknown("it was not asked for");
-        match self.config.mode {
-            Mode::RegistryFirst => {
-                let published = self.registries.look(label).await;
-                let local = match published.presence {
-                    Presence::Present(_) => unasked(),
-                    Presence::Absent | Presence::Unknown => self.local(key, label, stop).await,
-                };
-                Found { local, published }
-            }
-            Mode::LocalRequired => {
-                let local = self.local(key, label, stop).await;
-                let published = match local.presence {
-                    Presence::Absent => unasked(),
-                    Presence::Present(_) | Presence::Unknown => self.registries.look(label).await,
-                };
-                Found { local, published }
-            }
-        }
-    }
-
-    /// Asks the daemon here.
-    pub async fn local(&self, key: &TargetKey, label: &Label, stop: &Stop) -> Look {
-        let Some(_turn) = stop.unless_asked(self.commands.acquire()).await else {
-            return Look::unknown("somebody asked to end");
-        };
-        let vars = vars(key, label);
-        local::look(&self.config.commands.exists, &vars, stop).await
-    }
-}
-
-/// What commands about an image may name.
-pub fn vars(key: &TargetKey, label: &Label) -> Vars {
-    let whole = label.as_str();
-    let repository = &whole[..whole.len() - label.version().len() - 1];
-    Vars::default()
-        .with(Var::Image, whole)
-        .with(Var::Repository, repository)
-        .with(Var::Name, key.name.as_str())
-        .with(Var::Version, label.version())
-        .with(Var::Registry, label.registry().unwrap_or_default())
-        .with(Var::Platform, host_platform())
-}
-
-/// What this machine runs, in Docker's words.
-pub fn host_platform() -> String {
-    let (architecture, variant) = match std::env::consts::ARCH {
-        "x86_64" => ("amd64", ""),
-        "aarch64" => ("arm64", ""),
-        "x86" => ("386", ""),
-        "arm" => ("arm", "/v7"),
-        "powerpc64" => ("ppc64le", ""),
-        "loongarch64" => ("loong64", ""),
-        other => (other, ""),
-    };
-    format!("{}/{architecture}{variant}", std::env::consts::OS)
-}
-
 fn kind_name(kind: ObservedKind) -> &'static str {
     match kind {
         ObservedKind::Unspecified => "",
@@ -360,17 +276,6 @@ fn kind_name(kind: ObservedKind) -> &'static str {
         ObservedKind::Refused => "refused",
         ObservedKind::NotFound => "not_found",
         ObservedKind::Outdated => "outdated",
-    }
-}
-
-impl Found {
-    fn why_unknown(&self) -> String {
-        let reasons = [&self.published, &self.local].map(|look| look.reason.as_str());
-        reasons
-            .into_iter()
-            .filter(|reason| !reason.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ")
     }
 }
 
@@ -402,38 +307,5 @@ impl Report {
             text.push('\n');
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_get_the_parts_of_a_label() {
-        let label: Label = "reg.example:5000/team/app:1.0-s2".parse().unwrap();
-        let vars = vars(&"app@1.0-s2".parse().unwrap(), &label);
-        let places = ["{image} {repository} {name} {version} {registry}".to_owned()];
-        let known = [
-            Var::Image,
-            Var::Repository,
-            Var::Name,
-            Var::Version,
-            Var::Registry,
-        ];
-        let filled = super::super::config::Argv::new(&places, &known)
-            .unwrap()
-            .fill(&vars);
-        assert_eq!(
-            filled,
-            [
-                "reg.example:5000/team/app:1.0-s2 reg.example:5000/team/app app 1.0-s2 reg.example:5000"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_platform_of_this_machine_is_one() {
-        assert!(crate::cli::platform::of_config(&host_platform()).is_ok());
     }
 }

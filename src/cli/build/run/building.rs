@@ -8,7 +8,7 @@ use tokio::time;
 use super::job::{Event, Job, Outcome, PUT_OFF, Stage, Step};
 use crate::cli::build::again::jittered;
 use crate::cli::build::config::Var;
-use crate::cli::build::scan::vars;
+use crate::cli::build::eyes::vars;
 use crate::cli::build::scratch::Scratch;
 use crate::cli::build::source::Rendered;
 use crate::cli::build::wire;

@@ -1,37 +1,32 @@
 //! The members of a crew: each takes a target, works on it, and takes the next.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
-use tokio::time;
 use tonic::{Code, Status};
 
 use super::job::{Job, Outcome, PUT_OFF};
+use super::news::News;
 use super::show::Show;
 use super::summary::Summary;
 use crate::cli::build::Site;
-use crate::cli::build::again::{self, PATIENCE, jittered, request_id};
+use crate::cli::build::again::{self, PATIENCE, request_id};
 use crate::cli::build::config::Config;
+use crate::cli::build::eyes::Eyes;
 use crate::cli::build::keeper::{Keeper, Moment};
-use crate::cli::build::scan::Eyes;
 use crate::cli::build::source::SourceImage;
 use crate::cli::build::stop::Stop;
-use crate::cli::build::wire::{self, Targets, between, duration};
+use crate::cli::build::wire::{self, Targets, duration};
 use crate::cli::connect::Common;
 use crate::cli::failure::Failure;
 use crate::domain::build::{Location, TargetKey};
 use crate::proto::v1::claim_next_response::Result as Next;
-use crate::proto::v1::watch_targets_response::Kind;
 use crate::proto::v1::{
-    BuildOrderRequest, ClaimNextRequest, ClaimedTarget, IdleTargets, ReleaseTargetRequest,
-    RenewTargetRequest, TargetSelector, TargetWork, WatchTargetsRequest,
+    BuildOrderRequest, ClaimNextRequest, ClaimedTarget, ReleaseTargetRequest, RenewTargetRequest,
+    TargetSelector, TargetWork,
 };
 
 /// What is to be done.
@@ -57,10 +52,7 @@ pub struct Crew {
     pub stop: Stop,
     holder: String,
     summary: Mutex<Summary>,
-    /// Changes with whatever may make a target ready.
-    news: watch::Sender<u64>,
-    /// Whether the server tells what changes.
-    has_news: AtomicBool,
+    news: News,
     /// One asks, or waits, for all; the others wait for it.
     asking: tokio::sync::Mutex<()>,
 }
@@ -70,16 +62,6 @@ enum Turn {
     Work(Box<ClaimedTarget>, Moment),
     Over,
 }
-
-/// Without news, how long until somebody asks again all the same: what is given back makes no news.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The same, from a server that tells no news.
-const WAIT_WITHOUT_NEWS: Duration = Duration::from_millis(500);
-/// Between news and asking, at first, and at most when it was for others again and again.
-const FIRST_CALM: Duration = Duration::from_millis(10);
-const LONGEST_CALM: Duration = Duration::from_millis(500);
-/// After the moment that the server named.
-const LATE: Duration = Duration::from_millis(20);
 
 impl Crew {
     pub async fn new(
@@ -100,8 +82,7 @@ impl Crew {
             stop,
             holder: holder(),
             summary: Mutex::default(),
-            news: watch::Sender::new(0),
-            has_news: AtomicBool::new(false),
+            news: News::new(),
             asking: tokio::sync::Mutex::new(()),
         })
     }
@@ -115,14 +96,14 @@ impl Crew {
                 if let Err(failure) = ended {
                     // The others finish what they are at.
                     self.summary().end();
-                    self.news.send_modify(|count| *count += 1);
+                    self.news.add();
                     failed.get_or_insert(failure);
                 }
             }
         };
         tokio::select! {
             () = all_ended => {}
-            never = self.follow() => match never {},
+            never = self.news.follow(self.client.clone(), &self.plan.namespace) => match never {},
         }
         self.show.end(&self.stop).await;
         if let Some(failure) = failed {
@@ -148,8 +129,7 @@ impl Crew {
     /// Waits for a target that can be worked on now, or for the end.
     async fn next(&self) -> Result<Turn, Failure> {
         let _turn = self.asking.lock().await;
-        let mut news = self.news.subscribe();
-        let mut calm = FIRST_CALM;
+        let mut news = self.news.listener();
         let work = self.plan.work.iter().map(|work| i32::from(*work)).collect();
         let mut request = ClaimNextRequest {
             namespace: self.plan.namespace.clone(),
@@ -166,7 +146,7 @@ impl Crew {
             if self.is_over() || self.images.is_empty() {
                 return Ok(Turn::Over);
             }
-            news.mark_unchanged();
+            news.catch_up();
             request.request_id = request_id();
             // The claim counts from the first time that it was asked for, whichever was answered.
             let asked_at = Moment::now();
@@ -180,27 +160,15 @@ impl Crew {
             let answer = answer?.into_inner();
             match answer.result {
                 Some(Next::Claimed(claimed)) => return Ok(Turn::Work(Box::new(claimed), asked_at)),
-                Some(Next::Idle(idle)) => {
-                    match wait(&idle, self.has_news.load(Ordering::Relaxed)) {
-                        Some(wait) if idle.running_count > 0 || !self.summary().is_hopeless() => {
-                            let heard = async {
-                                let _ = news.changed().await;
-                                // Where many wait, most news is for others; they are not to ask all at once.
-                                time::sleep(jittered(calm)).await;
-                            };
-                            tokio::select! {
-                                () = time::sleep(wait) => {}
-                                () = heard => {}
-                                () = self.stop.asked() => {}
-                            }
-                            calm = (calm * 2).min(LONGEST_CALM);
-                        }
-                        Some(_) | None => {
-                            self.summary().idle(idle);
-                            return Ok(Turn::Over);
-                        }
+                Some(Next::Idle(idle)) => match news.patience(&idle) {
+                    Some(patience) if idle.running_count > 0 || !self.summary().is_hopeless() => {
+                        self.stop.unless_asked(news.wait(patience)).await;
                     }
-                }
+                    Some(_) | None => {
+                        self.summary().idle(idle);
+                        return Ok(Turn::Over);
+                    }
+                },
                 None => {
                     return Err(Failure::new(
                         "the server neither gave a target nor said why not",
@@ -257,7 +225,7 @@ impl Crew {
         }
         self.show.ended(&name, &outcome);
         self.summary().add(&name, outcome);
-        self.news.send_modify(|count| *count += 1);
+        self.news.add();
         Ok(())
     }
 
@@ -284,33 +252,6 @@ impl Crew {
         again::give_back(async || self.client.clone().release(request.clone()).await).await;
     }
 
-    /// Tells the members of what the server says has changed.
-    async fn follow(&self) -> Infallible {
-        loop {
-            let request = WatchTargetsRequest {
-                namespace: self.plan.namespace.clone(),
-                ..WatchTargetsRequest::default()
-            };
-            match self.client.clone().watch(request).await {
-                Ok(answer) => {
-                    let mut messages = answer.into_inner();
-                    self.has_news.store(true, Ordering::Relaxed);
-                    // Something may have changed while nobody watched.
-                    self.news.send_modify(|count| *count += 1);
-                    while let Ok(Some(message)) = messages.message().await {
-                        if matches!(message.kind, Some(Kind::Changes(_))) {
-                            self.news.send_modify(|count| *count += 1);
-                        }
-                    }
-                }
-                Err(status) if status.code() == Code::Unimplemented => pending().await,
-                Err(_) => {}
-            }
-            self.has_news.store(false, Ordering::Relaxed);
-            time::sleep(jittered(WAIT_WITHOUT_NEWS * 2)).await;
-        }
-    }
-
     /// What cannot be built since something failed, as far as the server says.
     async fn add_blocked(&self, summary: &mut Summary) {
         let request = BuildOrderRequest {
@@ -328,22 +269,8 @@ impl Crew {
         }
     }
 
-    fn summary(&self) -> std::sync::MutexGuard<'_, Summary> {
+    fn summary(&self) -> MutexGuard<'_, Summary> {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How long to wait for something to claim; `None` where nothing will come by itself.
-fn wait(idle: &IdleTargets, has_news: bool) -> Option<Duration> {
-    let most = match has_news {
-        true => LONGEST_WAIT,
-        false => WAIT_WITHOUT_NEWS,
-    };
-    let named = between(idle.now.as_ref(), idle.retry_at.as_ref());
-    match named {
-        Some(named) => Some(jittered(most).min(named + LATE)),
-        None if idle.running_count > 0 => Some(jittered(most)),
-        None => None,
     }
 }
 
@@ -361,43 +288,6 @@ impl From<Status> for Outcome {
         match status.code() {
             Code::Aborted | Code::NotFound => Self::Lost(status.message().to_owned()),
             _ => Self::Refused(Box::new(status.into())),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use prost_types::Timestamp;
-
-    fn idle(running: u32, retry_in: Option<i64>) -> IdleTargets {
-        IdleTargets {
-            running_count: running,
-            waiting_count: 1,
-            now: Some(Timestamp {
-                seconds: 100,
-                nanos: 0,
-            }),
-            retry_at: retry_in.map(|seconds| Timestamp {
-                seconds: 100 + seconds,
-                nanos: 0,
-            }),
-            ..IdleTargets::default()
-        }
-    }
-
-    #[test]
-    fn nobody_waits_for_what_nobody_does() {
-        assert_eq!(wait(&idle(0, None), true), None);
-        assert!(wait(&idle(1, None), true).is_some());
-    }
-
-    #[test]
-    fn the_moment_that_the_server_names_is_not_slept_through_nor_waited_for_too_long_v15() {
-        for has_news in [true, false] {
-            let soon = wait(&idle(1, Some(0)), has_news).unwrap();
-            assert_eq!(soon, LATE);
-            assert!(wait(&idle(0, Some(86_400)), has_news).unwrap() <= LONGEST_WAIT);
         }
     }
 }

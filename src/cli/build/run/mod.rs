@@ -3,6 +3,7 @@
 mod building;
 mod crew;
 mod job;
+mod news;
 mod others;
 mod publishing;
 mod show;
