@@ -233,10 +233,16 @@ async fn end_watches(reporter: &mut HealthReporter) {
     }
 }
 
+/// The whole serves once all its services do, and no longer than they.
 async fn set_health(reporter: &HealthReporter, status: ServingStatus) {
-    reporter.set_service_status("", status).await;
+    if status != ServingStatus::Serving {
+        reporter.set_service_status("", status).await;
+    }
     for name in service::names() {
         reporter.set_service_status(name, status).await;
+    }
+    if status == ServingStatus::Serving {
+        reporter.set_service_status("", status).await;
     }
 }
 
