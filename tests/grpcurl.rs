@@ -4,8 +4,8 @@
 //! Where there is none, each test says so and passes, unless `IMAGESTORE_REQUIRE_PEERS` is `1`.
 
 use std::env;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -21,7 +21,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const ALPINE: &str = "sha256:a5d0ea49ec4b2fb9a5cd0ea5ba87e1a3b7a7cb3ea8b1ff2a16d1c9d2a3f10c01";
 const BUSYBOX: &str = "sha256:b5d0ea49ec4b2fb9a5cd0ea5ba87e1a3b7a7cb3ea8b1ff2a16d1c9d2a3f10c02";
 
-/// How long a server may take until it listens.
+/// How long a server may take until it serves.
 const START_TIME: Duration = Duration::from_secs(30);
 /// How long one call of grpcurl may take, in its own words.
 const CALL_TIME: &str = "30";
@@ -30,7 +30,7 @@ const CALL_TIME: &str = "30";
 struct Server {
     grpcurl: PathBuf,
     process: Child,
-    address: SocketAddr,
+    address: String,
     root: TempDir,
 }
 
@@ -39,7 +39,7 @@ impl Server {
     fn start() -> Option<Self> {
         let grpcurl = find_grpcurl()?;
         let root = tempfile::tempdir().unwrap();
-        let address = free_address();
+        let log = root.path().join("log");
         let process = Command::new(env!("CARGO_BIN_EXE_imagestore"))
             .arg("serve")
             .arg("--root")
@@ -47,26 +47,35 @@ impl Server {
             .arg("--listen")
             .arg(format!("unix://{}", root.path().join("s").display()))
             .arg("--listen")
-            .arg(format!("tcp://{address}"))
+            // It finds a port itself, and says which.
+            .arg("tcp://127.0.0.1:0")
+            .env("RUST_LOG", "info")
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut server = Self {
             grpcurl,
             process,
-            address,
+            address: String::new(),
             root,
         };
-        server.wait_until_it_listens();
+        server.wait_until_it_serves(&log);
         Some(server)
     }
 
-    fn wait_until_it_listens(&mut self) {
+    fn wait_until_it_serves(&mut self, log: &Path) {
         let started = Instant::now();
-        while TcpStream::connect(self.address).is_err() {
+        loop {
+            let said = fs::read_to_string(log).unwrap();
+            let address = said.split_once("address=tcp://");
+            let address = address.and_then(|(_, rest)| rest.split_once('\n'));
+            if let Some((address, _)) = address.filter(|(_, rest)| rest.contains("serving")) {
+                address.clone_into(&mut self.address);
+                return;
+            }
             if let Some(status) = self.process.try_wait().unwrap() {
-                panic!("the server ended with {status} before it listened");
+                panic!("the server ended with {status} before it served: {said}");
             }
             assert!(
                 started.elapsed() < START_TIME,
@@ -87,8 +96,7 @@ impl Server {
 
     /// The lines that `list` or `describe` prints.
     fn lines(&self, words: &[&str]) -> Vec<String> {
-        let address = self.address.to_string();
-        let words = [&[address.as_str()], words].concat();
+        let words = [&[self.address.as_str()], words].concat();
         printed(self.grpcurl(&words))
             .lines()
             .map(|line| line.trim().to_owned())
@@ -96,8 +104,7 @@ impl Server {
     }
 
     fn ask(&self, method: &str, request: &Value) -> Output {
-        let address = self.address.to_string();
-        self.grpcurl(&["-d", &request.to_string(), &address, method])
+        self.grpcurl(&["-d", &request.to_string(), &self.address, method])
     }
 
     /// All messages of an answer.
@@ -179,11 +186,6 @@ fn find_grpcurl() -> Option<PathBuf> {
         io::stderr().write_all(missing.as_bytes()).unwrap();
     }
     GRPCURL.clone()
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn printed(output: Output) -> String {

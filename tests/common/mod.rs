@@ -7,7 +7,6 @@ pub mod configs;
 pub mod random;
 
 use std::io::Read;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -88,23 +87,22 @@ impl Server {
         server
     }
 
-    /// A new store on a TCP port, ready.
+    /// A new store on a TCP port that it finds itself, ready.
     pub async fn start_on_tcp() -> Self {
         let root = folder();
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            let mut server = Self::launch(root.path(), &format!("tcp://127.0.0.1:{port}"));
-            // Another process may have taken the port in between.
-            if server.is_ready().await {
-                server.dirs.push(root);
-                return server;
-            }
-        }
-        panic!("no port stayed free");
+        let mut command = Self::command(root.path(), "tcp://127.0.0.1:0");
+        command.env("RUST_LOG", "info");
+        let mut server = Self::spawn(command, root.path(), "");
+        server.dirs.push(root);
+        eventually("it says where it listens", async || {
+            let said = server.stderr();
+            assert!(!server.has_ended(), "it ended: {said}");
+            server.address = listens_on(&said).unwrap_or_default();
+            !server.address.is_empty()
+        })
+        .await;
+        server.ready().await;
+        server
     }
 
     /// Only starts the process.
@@ -287,6 +285,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The TCP address where a server listens, once it has told all of it.
+fn listens_on(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("address=tcp://")?;
+    let (address, _) = rest.split_once('\n')?;
+    Some(format!("tcp://{address}"))
 }
 
 /// Looks again until the condition holds.
