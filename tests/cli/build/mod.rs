@@ -5,6 +5,8 @@ mod directories;
 mod ending;
 mod real;
 pub mod site;
+mod steps;
+mod tokens;
 mod tools;
 mod update;
 mod workers;

@@ -1,9 +1,8 @@
 //! A registry, and commands that build, push and remove real images without a Docker engine.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,14 +11,20 @@ use tempfile::TempDir;
 
 use crate::harness::eventually;
 
-const TOOLS: [&str; 3] = ["buildah", "skopeo", "docker-registry"];
+const TOOLS: [&str; 5] = ["buildah", "skopeo", "docker-registry", "curl", "openssl"];
 /// Memory, where the tools do not wait for a disk.
 const MEMORY: &str = "/dev/shm";
 
 /// A registry on loopback and a storage of buildah's.
 pub struct Yard {
     folder: TempDir,
-    registry: Child,
+    _registry: Registry,
+    pub host: String,
+}
+
+/// A running registry. Killed when dropped.
+pub struct Registry {
+    process: Child,
     pub host: String,
 }
 
@@ -28,8 +33,7 @@ impl Yard {
     pub fn open() -> Option<Self> {
         let is_there = |tool: &&str| Path::new("/usr/bin").join(tool).exists();
         if !TOOLS.iter().all(is_there) {
-            let missing =
-                "PEER MISSING: buildah, skopeo and docker-registry; this test built nothing\n";
+            let missing = "PEER MISSING: buildah, skopeo, docker-registry, curl and openssl; this test built nothing\n";
             let required =
                 env::var_os("IMAGESTORE_REQUIRE_PEERS").is_some_and(|value| value == "1");
             assert!(!required, "{missing}");
@@ -39,17 +43,21 @@ impl Yard {
         }
         let folder = TempDir::with_prefix_in("imagestore-", MEMORY)
             .unwrap_or_else(|_| tempfile::tempdir().unwrap());
-        let host = free_address();
-        let registry = serve_registry(folder.path(), &host);
+        let registry = Registry::serve(folder.path(), "registry", "");
         let yard = Self {
+            host: registry.host.clone(),
             folder,
-            registry,
-            host,
+            _registry: registry,
         };
         eventually("the registry answers", || {
             yard.asks("/v2/").starts_with("200")
         });
         Some(yard)
+    }
+
+    /// Another registry, of the same images, with more settings.
+    pub fn another_registry(&self, name: &str, more: &str) -> Registry {
+        Registry::serve(self.folder.path(), name, more)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -217,31 +225,48 @@ remove = {remove}
     }
 }
 
-impl Drop for Yard {
-    fn drop(&mut self) {
-        let _ = self.registry.kill();
-        let _ = self.registry.wait();
+// === impl Registry ===
+
+impl Registry {
+    /// Serves the images in a folder, on a port that it finds itself; says in which file it logs.
+    fn serve(folder: &Path, name: &str, more: &str) -> Self {
+        let config = folder.join(format!("{name}.yml"));
+        let log = folder.join(format!("{name}.log"));
+        let storage = folder.join("registry");
+        let text = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http: {{addr: 127.0.0.1:0}}\n{more}",
+            storage.display()
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(config).stdout(Stdio::null());
+        command.stderr(File::create(&log).unwrap());
+        let mut registry = Self {
+            process: command.spawn().unwrap(),
+            host: String::new(),
+        };
+        eventually("the registry listens", || {
+            let said = fs::read_to_string(&log).unwrap();
+            let ended = registry.process.try_wait().unwrap();
+            assert_eq!(ended, None, "{said}");
+            registry.host = listens_on(&said).unwrap_or_default();
+            !registry.host.is_empty()
+        });
+        registry
     }
 }
 
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+/// Where a registry listens, once its log tells all of it.
+fn listens_on(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("listening on ")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !".:".contains(c))?;
+    Some(rest[..end].to_owned())
 }
 
-fn serve_registry(folder: &Path, host: &str) -> Child {
-    let config = folder.join("registry.yml");
-    let storage = folder.join("registry");
-    let text = format!(
-        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {host}}}\n",
-        storage.display()
-    );
-    fs::write(&config, text).unwrap();
-    Command::new("docker-registry")
-        .arg("serve")
-        .arg(config)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
