@@ -112,6 +112,7 @@ impl Config {
     }
 
     /// Whether a registry is asked without TLS: those that the file names, and those of this machine.
+    #[cfg_attr(not(feature = "registry"), allow(dead_code))]
     pub fn is_insecure(&self, registry: &Registry) -> bool {
         self.insecure_registries.contains(registry) || is_loopback(registry.as_str())
     }
