@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::harness::{INDEX, Server, digest, run};
+use crate::harness::{INDEX, Server, digest, nobody, run};
 
 #[test]
 fn a_missing_thing_is_4() {
@@ -246,15 +246,10 @@ fn a_server_that_cannot_be_reached_is_told_with_its_address_and_what_to_do() {
     server.kill();
     let said = server.run(["status"]).told(1);
     assert!(said.contains(": connection refused. "), "{said}");
-    // Nobody listens where somebody did a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let said = run(["get", "a", "-a", &format!("127.0.0.1:{port}")]).told(1);
+    let (_taken, address) = nobody();
+    let said = run(["get", "a", "-a", &address]).told(1);
     assert!(
-        said.contains(&format!("tcp://127.0.0.1:{port}: connection refused")),
+        said.contains(&format!("tcp://{address}: connection refused")),
         "{said}"
     );
 }

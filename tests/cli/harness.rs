@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -55,6 +56,14 @@ pub fn digest(number: u8) -> String {
 pub fn line(name: &str, number: u8) -> String {
     let digest = digest(number);
     format!(r#"{{"name":"{name}","digest":"{digest}","media_type":"{INDEX}","size":3700}}"#) + "\n"
+}
+
+/// An address where nobody listens, nor can as long as the socket is there.
+pub fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
 }
 
 /// Tries until it holds.

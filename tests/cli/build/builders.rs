@@ -51,6 +51,15 @@ impl Shop {
         shop
     }
 
+    /// How long the claims of those last who come from now on.
+    fn claims_last(&self, ttl: &str) {
+        let config = fs::read_to_string(self.file("config")).unwrap();
+        let others = config.lines().filter(|line| !line.starts_with("ttl = "));
+        let others: Vec<&str> = others.collect();
+        let config = format!("ttl = {ttl:?}\n{}\n", others.join("\n"));
+        fs::write(self.file("config"), config).unwrap();
+    }
+
     fn hook(&self, script: &str) {
         fs::write(self.folder.path().join("hook"), script).unwrap();
     }
@@ -169,6 +178,32 @@ fn of_many_who_ask_at_once_one_makes_the_image() {
 }
 
 #[test]
+fn an_image_that_gets_old_is_made_anew_by_one_and_the_others_go_on_with_it_at_once() {
+    let shop = Shop::open("60s");
+    let old = shop.image(&["--refresh-after", "0"]);
+    shop.hook(": > \"$D/up\"; while [ -d \"$D\" ] && [ ! -e \"$D/go\" ]; do sleep 0.02; done");
+    let exec = || {
+        let mut command = shop.command(&[], &["echo", "{image}"]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let making = exec();
+    eventually("one makes it anew", || shop.file("up").exists());
+    // Nothing lets it be made before this one has ended.
+    let mut other = exec();
+    eventually("the other does not wait", || {
+        other.try_wait().unwrap().is_some()
+    });
+    let other: Ran = other.wait_with_output().unwrap().into();
+    assert_eq!((other.code, other.stdout.trim()), (0, &*old), "{other:?}");
+    fs::write(shop.file("go"), "").unwrap();
+    let making: Ran = making.wait_with_output().unwrap().into();
+    assert_eq!(making.code, 0, "{making:?}");
+    assert_ne!(making.stdout.trim(), old);
+    assert_eq!(shop.builds(), 2);
+}
+
+#[test]
 fn it_ends_as_its_command_does() {
     let shop = Shop::open("60s");
     assert_eq!(shop.exec(&[], &["sh", "-c", "exit 7"]).code, 7);
@@ -243,6 +278,7 @@ fn when_the_maker_is_killed_another_makes_it_after_its_time() {
     eventually("it is made", || shop.file("pid").exists());
     making.kill().unwrap();
     making.wait().unwrap();
+    shop.claims_last("60s");
     let image = shop.image(&[]);
     assert_eq!(shop.show()["generations"][0]["image"], image.as_str());
     let left: i32 = fs::read_to_string(shop.file("pid"))
@@ -352,6 +388,7 @@ fn what_was_made_by_one_who_slept_past_the_claim_is_removed_again() {
         .spawn()
         .unwrap();
     eventually("it sleeps, and its image is there", || shop.daemon() == 1);
+    shop.claims_last("60s");
     let image = shop.image(&[]);
     assert_eq!(shop.daemon(), 2);
     kill_process(Pid::from_child(&sleeper), Signal::CONT).unwrap();

@@ -69,6 +69,38 @@ fn what_was_not_scanned_is_not_taken_for_done() {
 }
 
 #[test]
+fn where_images_are_required_here_what_only_the_registry_has_is_built() {
+    let site = Site::new();
+    for name in ["a", "b"] {
+        site.image(name, "1.0", &[]);
+        fs::write(site.path(&format!("registry/{name}@1.0")), "").unwrap();
+    }
+    fs::write(site.path("daemon/b@1.0"), "").unwrap();
+    let registry = format!("registry = {:?}", site.registry());
+    site.config("here", "60s", &registry);
+    let server = Server::start();
+    site.scan(&server);
+    let published = ["a@1.0", "b@1.0"].map(|name| (name.to_owned(), "published".to_owned()));
+    assert_eq!(states(&server), published.clone().into());
+
+    site.config(
+        "here",
+        "60s",
+        &format!("{registry}\nmode = \"local-required\""),
+    );
+    let server = Server::start();
+    site.scan(&server);
+    assert_eq!(states(&server)["a@1.0"], "to_build");
+    assert_eq!(states(&server)["b@1.0"], "published");
+    let ran = site.build(&server, &["run"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(site.count("start", "a@1.0"), 1);
+    assert_eq!(site.count("start", "b@1.0"), 0);
+    site.scan(&server);
+    assert_eq!(states(&server), published.into());
+}
+
+#[test]
 fn a_directory_that_makes_no_graph_is_refused_in_words_of_its_files() {
     let (server, site) = (Server::start(), Site::new());
     site.image("a", "1.0", &["b"]);

@@ -1,7 +1,7 @@
 //! Workers that are told to end, whoever reads what they tell and whoever does not answer them.
 
 use std::fs;
-use std::io::{PipeReader, pipe};
+use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -182,4 +182,39 @@ fn who_asks_twice_waits_neither_for_a_registry_nor_for_a_server() {
     kill(&worker, Signal::INT);
     kill(&worker, Signal::INT);
     assert_eq!(ended_soon(&mut worker), Some(130));
+}
+
+/// Of a command that does not end when asked to, until it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[test]
+fn who_asks_twice_does_not_wait_for_a_command_that_does_not_end_when_asked_to() {
+    // A machine may be held up for so long once, and not each time.
+    let is_soon = (0..3).any(|_| asked_twice() < GRACE);
+    assert!(is_soon, "a command was waited for until its grace was over");
+}
+
+/// How long a worker, asked to end twice, took for that with a command that is deaf to SIGTERM.
+fn asked_twice() -> Duration {
+    let (server, site) = one("", "60s");
+    site.hook("a", &format!("trap '' TERM\n{LONG}"));
+    let (mut worker, reader) = unread(&site, &server, &["run"]);
+    let building = child(&site);
+    let began = Instant::now();
+    kill(&worker, Signal::INT);
+    let mut told = BufReader::new(reader).lines().map(Result::unwrap);
+    // Two signals at once may arrive as one.
+    let asked = "imagestore: ending; once more ends it at once.";
+    assert!(told.any(|line| line == asked));
+    assert!(test_kill_process(building).is_ok(), "it is deaf");
+    kill(&worker, Signal::INT);
+    assert_eq!(ended_soon(&mut worker), Some(130));
+    let took = began.elapsed();
+    eventually("no child is left", || test_kill_process(building).is_err());
+    let target = &targets(&server)["a@1.0"];
+    assert_eq!(
+        (&target["state"], target.get("claim")),
+        (&"to_build".into(), None)
+    );
+    took
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
 use super::site::{Site, Worker, states, targets};
-use crate::harness::{Ran, Server, eventually};
+use crate::harness::{Ran, Server, eventually, nobody};
 
 fn edges(pairs: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
     let keyed = |name: &&str| format!("{name}@1.0");
@@ -161,6 +162,40 @@ fn ctrl_c_ends_the_commands_and_gives_the_targets_back() {
 }
 
 #[test]
+fn a_build_that_takes_longer_than_its_claim_keeps_it_by_renewals() {
+    let (server, site) = (Server::start(), Site::new());
+    site.config("here", "3s", "");
+    site.image("a", "1.0", &[]);
+    site.scan(&server);
+    site.hook(
+        "a",
+        "while [ -d \"$D\" ] && [ ! -e \"$D/go\" ]; do sleep 0.02; done",
+    );
+    let worker = site.worker(&server, "here", &["run"]);
+    site.until("start", "a@1.0");
+    let claim = || {
+        let claim = &targets(&server)["a@1.0"]["claim"];
+        let deadline: Timestamp = claim["deadline"].as_str().unwrap().parse().unwrap();
+        (claim["token"].clone(), deadline)
+    };
+    let (token, first) = claim();
+    eventually("its time is over, and it is held", || {
+        Timestamp::now() > first && claim().1 > Timestamp::now()
+    });
+    assert_eq!(claim().0, token);
+    fs::write(site.path("go"), "").unwrap();
+    let ran = worker.ended();
+    assert!(!ran.stderr.contains("the claim is lost"), "{ran:?}");
+    well(ran);
+    let target = &targets(&server)["a@1.0"];
+    assert_eq!(
+        (&target["state"], &target["attempts"]),
+        (&"verified".into(), &1.into())
+    );
+    assert_eq!(site.count("start", "a@1.0"), 1);
+}
+
+#[test]
 fn another_worker_finishes_what_a_killed_one_left_and_each_is_built_once() {
     let (server, site) = diamond();
     site.config("here", "1s", "");
@@ -168,6 +203,7 @@ fn another_worker_finishes_what_a_killed_one_left_and_each_is_built_once() {
     let worker = site.worker(&server, "here", &["run"]);
     eventually("it builds", || site.path("pid").exists());
     worker.kill();
+    site.config("here", "60s", "");
     well(site.build(&server, &["run", "-j", "2"]));
     // What a killed worker had begun is nobody's any more.
     kill_process_group(pid(&site.path("pid")), Signal::KILL).unwrap();
@@ -186,8 +222,8 @@ fn a_worker_that_slept_past_its_claim_pushes_nothing_and_is_not_believed() {
     let (server, site) = (Server::start(), Site::new());
     site.image("a", "1.0", &[]);
     let registry = format!("registry = {:?}", site.registry());
-    for location in ["here", "there"] {
-        site.config(location, "1s", &registry);
+    for (location, ttl) in [("here", "1s"), ("there", "60s")] {
+        site.config(location, ttl, &registry);
     }
     site.scan(&server);
     site.hook("a", "mkdir \"$D/first\" 2> /dev/null && { while [ ! -e \"$D/go\" ]; do sleep 0.02; done; }; true");
@@ -421,9 +457,7 @@ fn wherever_a_worker_is_killed_another_brings_the_target_to_its_end() {
             site.image("a", "1.0", &[]);
             site.image("b", "1.0", &["a"]);
             let registry = format!("registry = {:?}", site.registry());
-            for location in ["here", "there"] {
-                site.config(location, "1s", &registry);
-            }
+            site.config("here", "1s", &registry);
             site.scan(&server);
             let d = format!("D={:?}\n", site.path(""));
             let script = site.path("push");
@@ -436,6 +470,7 @@ fn wherever_a_worker_is_killed_another_brings_the_target_to_its_end() {
             let worker = site.worker(&server, "here", &["run", "--publish"]);
             eventually("it is at work", || site.path("pid").exists());
             worker.kill();
+            site.config(second, "60s", &registry);
             let ran: Ran = site
                 .command(&server, second, &["run", "--publish"])
                 .output()
@@ -466,15 +501,14 @@ fn a_push_that_nobody_told_of_is_found_by_another_daemons_worker_and_never_overw
         let (server, site) = (Server::start(), Site::new());
         site.image("a", "1.0", &[]);
         let registry = format!("registry = {:?}", site.registry());
-        for location in ["here", "there"] {
-            site.config(location, "1s", &registry);
-        }
+        site.config("here", "1s", &registry);
         site.scan(&server);
         let push = fs::read_to_string(site.path("push")).unwrap();
         fs::write(site.path("push"), format!("{push}\n{ONCE}\n")).unwrap();
         let worker = site.worker(&server, "here", &["run", "--publish"]);
         eventually("it has pushed", || site.path("pid").exists());
         worker.kill();
+        site.config(second, "60s", &registry);
         let ran: Ran = site
             .command(&server, second, &["run", "--publish"])
             .output()
@@ -495,15 +529,12 @@ fn a_push_that_nobody_told_of_is_found_by_another_daemons_worker_and_never_overw
 fn a_registry_that_cannot_be_asked_is_not_pushed_to_and_not_waited_for_without_end() {
     let (server, site) = (Server::start(), Site::new());
     site.image("a", "1.0", &[]);
-    // Nobody listens there.
-    site.config("here", "60s", "registry = \"127.0.0.1:9\"");
+    let (_taken, address) = nobody();
+    site.config("here", "60s", &format!("registry = {address:?}"));
     let ran = site.build(&server, &["scan", "--source", "test"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(
-        ran.stderr
-            .contains("a@1.0 is there is not known: 127.0.0.1:9 cannot be asked"),
-        "{ran:?}"
-    );
+    let told = format!("a@1.0 is there is not known: {address} cannot be asked");
+    assert!(ran.stderr.contains(&told), "{ran:?}");
     let ran = site.build(&server, &["run", "--publish"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("a@1.0   put off"), "{ran:?}");
