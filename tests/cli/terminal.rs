@@ -1,18 +1,19 @@
 //! What a terminal shows beside the results, and nothing else does.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::Stdio;
-use std::thread;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use flate2::read::GzDecoder;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::build::site::Site;
-use crate::harness::{Server, line};
+use crate::harness::{Server, eventually, line};
 
 /// A terminal without a person.
 struct Terminal {
@@ -36,30 +37,63 @@ enum OnTerminal {
 
 /// Runs a command that goes well.
 fn show(server: &Server, arguments: &[&str], on: OnTerminal) -> Shown {
-    let terminal = Terminal::open();
-    let mut command = server.command();
-    command.args(arguments).env("TERM", "xterm");
-    let side = Stdio::from(terminal.keyboard_and_screen);
-    match on {
-        OnTerminal::Stderr => command.stderr(side).stdout(Stdio::piped()),
-        OnTerminal::Stdout => command.stdout(side).stderr(Stdio::piped()),
-    };
-    let child = command.spawn().unwrap();
-    // It has the terminal too, and reading would not end.
-    drop(command);
-    let mut screen = terminal.screen;
-    let watcher = thread::spawn(move || {
-        let mut shown = Vec::new();
-        // Ends with EIO when nobody has the other side any more.
-        let _ = screen.read_to_end(&mut shown);
-        String::from_utf8(shown).unwrap()
-    });
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Shown {
-        screen: watcher.join().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+    Showing::start(server, arguments, on).ended()
+}
+
+/// A command under way.
+struct Showing {
+    child: Child,
+    screen: Arc<Mutex<Vec<u8>>>,
+    watcher: JoinHandle<()>,
+}
+
+impl Showing {
+    fn start(server: &Server, arguments: &[&str], on: OnTerminal) -> Self {
+        let terminal = Terminal::open();
+        let mut command = server.command();
+        command.args(arguments).env("TERM", "xterm");
+        let side = Stdio::from(terminal.keyboard_and_screen);
+        match on {
+            OnTerminal::Stderr => command.stderr(side).stdout(Stdio::piped()),
+            OnTerminal::Stdout => command.stdout(side).stderr(Stdio::piped()),
+        };
+        let child = command.spawn().unwrap();
+        // It has the terminal too, and reading would not end.
+        drop(command);
+        let mut terminal = terminal.screen;
+        let screen = Arc::<Mutex<Vec<u8>>>::default();
+        let shown = screen.clone();
+        let watcher = thread::spawn(move || {
+            let mut part = [0; 4096];
+            // Ends with EIO when nobody has the other side any more.
+            while let Ok(read @ 1..) = terminal.read(&mut part) {
+                shown.lock().unwrap().extend_from_slice(&part[..read]);
+            }
+        });
+        Self {
+            child,
+            screen,
+            watcher,
+        }
+    }
+
+    /// Waits until a text is on the screen.
+    fn until(&self, words: &str) {
+        eventually(&format!("{words} on the screen"), || {
+            String::from_utf8_lossy(&self.screen.lock().unwrap()).contains(words)
+        });
+    }
+
+    fn ended(self) -> Shown {
+        let output = self.child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        self.watcher.join().unwrap();
+        let screen = std::mem::take(&mut *self.screen.lock().unwrap());
+        Shown {
+            screen: String::from_utf8(screen).unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 
@@ -139,26 +173,64 @@ impl Terminal {
     }
 }
 
-#[test]
-fn targets_at_work_are_shown_on_a_terminal_and_go_away() {
+/// Two images; the command that builds one says so, and ends when it may.
+fn two_at_work() -> (Server, Site) {
     let (server, site) = (Server::start(), Site::new());
     for name in ["a", "b"] {
         site.image(name, "1.0", &[]);
-        site.hook(name, "echo from the command; sleep 0.5");
+        let wait = "while [ -d \"$D\" ] && [ ! -e \"$D/go\" ]; do sleep 0.02; done";
+        site.hook(name, &format!("echo from the command; {wait}"));
     }
     site.scan(&server);
+    (server, site)
+}
+
+#[test]
+fn targets_at_work_have_a_line_each_on_a_terminal_and_the_lines_go_away() {
+    let (server, site) = two_at_work();
     let (images, config) = (site.path("images"), site.path("here.toml"));
     let [images, config] = [&images, &config].map(|path| path.to_str().unwrap());
     let run = ["build", "run", images, "--config", config, "-j", "2"];
-    let shown = show(&server, &run, OnTerminal::Stderr);
-    for words in ["a@1.0  building", "a@1.0| from the command", "b@1.0: built"] {
-        assert!(shown.screen.contains(words), "{words}: {shown:?}");
+    let showing = Showing::start(&server, &run, OnTerminal::Stderr);
+    for name in ["a@1.0", "b@1.0"] {
+        showing.until(&format!("{name}  building"));
+        showing.until(&format!("{name}| from the command"));
+    }
+    fs::write(site.path("go"), "").unwrap();
+    let shown = showing.ended();
+    for name in ["a@1.0", "b@1.0"] {
+        assert!(
+            shown.screen.contains(&format!("{name}: built")),
+            "{shown:?}"
+        );
     }
     assert!(
         shown.screen.ends_with("\u{1b}[2K") || shown.screen.ends_with("test)\r\n"),
         "{shown:?}"
     );
     assert_eq!(shown.stdout, "2 built, 2 verified, 2 without a test\n");
+}
+
+#[test]
+fn targets_at_work_have_a_plain_line_for_each_step_where_there_is_no_terminal() {
+    let (server, site) = two_at_work();
+    fs::write(site.path("go"), "").unwrap();
+    let ran = site.build(&server, &["run", "-j", "2"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout, "2 built, 2 verified, 2 without a test\n");
+    let is_plain = |c: char| c == '\n' || !c.is_control();
+    assert!(ran.stderr.chars().all(is_plain), "{ran:?}");
+    for name in ["a@1.0", "b@1.0"] {
+        let lines = ran.stderr.lines().filter(|line| line.starts_with(name));
+        let lines: Vec<&str> = lines.map(|line| &line[name.len()..]).collect();
+        let expected = [
+            ": building",
+            "| from the command",
+            ": verifying",
+            ": built, verified (there is no test)",
+        ];
+        assert_eq!(lines, expected, "{ran:?}");
+    }
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, digest, run};
+use crate::harness::{Server, digest, eventually, run};
 
 /// A `watch` under way.
 struct Watching {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    /// Until the reader leaves.
+    stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
 }
 
@@ -25,7 +26,7 @@ impl Watching {
             .spawn()
             .unwrap();
         Self {
-            stdout: BufReader::new(child.stdout.take().unwrap()),
+            stdout: child.stdout.take().map(BufReader::new),
             stderr: BufReader::new(child.stderr.take().unwrap()),
             child,
         }
@@ -33,9 +34,15 @@ impl Watching {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
+        let stdout = self.stdout.as_mut().unwrap();
+        stdout.read_line(&mut line).unwrap();
         assert!(line.ends_with('\n'), "it ended: {}", self.complaint());
         line.trim_end().to_owned()
+    }
+
+    /// Goes away, as `head -1` does.
+    fn leave(&mut self) {
+        self.stdout = None;
     }
 
     fn object(&mut self) -> Value {
@@ -53,7 +60,8 @@ impl Watching {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         let code = self.child.wait().unwrap().code();
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
+        let stdout = self.stdout.as_mut().unwrap();
+        stdout.read_to_string(&mut rest).unwrap();
         self.stderr.read_to_string(&mut rest).unwrap();
         (code, rest)
     }
@@ -180,9 +188,17 @@ fn a_watch_that_cannot_be_is_refused() {
 #[test]
 fn a_reader_that_leaves_ends_it() {
     let server = Server::start();
-    for i in 0..200 {
-        server.put(&format!("n{i}"), 1);
-    }
-    let ended = server.read_one_line_and_leave(&["watch", "--after", "1"]);
-    assert_eq!(ended, (141, String::new()));
+    server.put("a:1", 1);
+    let mut watching = Watching::start(&server, &["--after", "1"]);
+    watching.line();
+    watching.leave();
+    // It hears of that when it has more to say.
+    let mut number = 1;
+    eventually("it ends", || {
+        number += 1;
+        server.put("a:1", 1 + number % 2);
+        watching.child.try_wait().unwrap().is_some()
+    });
+    let ended = watching.child.wait().unwrap().code();
+    assert_eq!((ended, watching.complaint()), (Some(141), String::new()));
 }
