@@ -9,6 +9,7 @@ on_every_engine![
     where_the_newer_ones_are_lost_the_last_one_stays,
     a_prune_keeps_what_it_is_told_to,
     what_was_removed_goes_and_what_is_in_use_comes_back,
+    what_nobody_builds_any_more_goes_to_the_last_image_v13,
 ];
 
 fn within(places: &[&str]) -> PruneBuilder {
@@ -155,4 +156,30 @@ async fn what_was_removed_goes_and_what_is_in_use_comes_back(on: &On) {
         on.prune(&asked).await,
         "5 newest, 4 remove at reg, 3 remove at reg"
     );
+}
+
+async fn what_nobody_builds_any_more_goes_to_the_last_image_v13(on: &On) {
+    // vieter kept the newest for ever, and removed nothing while no job ended.
+    on.put_builder(policy(60, None)).await;
+    on.build_in("reg").await;
+    on.build_in("reg").await;
+    on.at(1_000_000);
+    let prune = PruneBuilder::new(key());
+    assert_eq!(on.prune(&prune).await, "2 newest, 1 remove at reg");
+    on.confirm(1, "reg", Removal::Removed).await;
+    assert_eq!(on.prune(&prune).await, "2 newest");
+    let let_go = DeleteBuilder {
+        force: true,
+        ..DeleteBuilder::new(key())
+    };
+    let was = on.store.builders().delete(&ns(), &let_go).await.unwrap();
+    let left = was.value.generations.iter().map(|left| {
+        let places = left.copies.keys().cloned();
+        (left.sequence, places.collect::<Vec<_>>())
+    });
+    assert_eq!(
+        left.collect::<Vec<_>>(),
+        [(Sequence(2), vec![place("reg")])]
+    );
+    assert!(on.wrongs().await.is_empty());
 }

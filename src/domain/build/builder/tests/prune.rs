@@ -193,7 +193,7 @@ fn pruned(case: &Case, now: i64, generations: &mut Generations) -> String {
 }
 
 #[test]
-fn what_was_to_go_is_named_again_until_it_has_gone_v13() {
+fn what_was_to_go_is_named_again_until_it_has_gone_v5() {
     // vieter forgot its images when it started again, and some stayed for ever.
     let mut generations = generations(&[0, 1, 2]);
     for now in [9, 10] {
