@@ -45,18 +45,20 @@
 
 mod build;
 mod configs;
+mod history;
+mod leases;
 
 use bytes::Bytes;
 
 pub use self::build::*;
 pub use self::configs::*;
+pub use self::history::*;
+pub use self::leases::*;
 use super::backup::LastBackup;
 use super::epoch::Gap;
-use crate::domain::{
-    Algorithm, Digest, ImageName, LeaseId, Namespace, Resource, Snapshotter, Timestamp,
-};
+use crate::domain::{Algorithm, Digest, ImageName, Namespace, Timestamp};
 use crate::error::Error;
-use crate::kv::{Key, Revision, Table, Versioned};
+use crate::kv::{Key, Revision, Table};
 
 /// The version that this release writes.
 pub const VERSION: u32 = 1;
@@ -236,58 +238,6 @@ pub fn tenant_tables(namespace: &Namespace) -> [Table; TENANT_KINDS.len()] {
     ]
 }
 
-/// The generations of a namespace's images that have ended, by name and by the revision that made
-/// them.
-pub fn history(namespace: &Namespace) -> Table {
-    Table::new(tenant_path(namespace, "history"))
-}
-
-/// The names that have a history and no image, by when they were removed.
-pub fn deleted(namespace: &Namespace) -> Table {
-    Table::new(tenant_path(namespace, "deleted"))
-}
-
-/// What is left of names whose whole history was dropped.
-pub fn forgotten(namespace: &Namespace) -> Table {
-    Table::new(tenant_path(namespace, "forgotten"))
-}
-
-/// Where it stands before which revision a name may have been something that nothing is known of.
-pub fn forgotten_key(namespace: &Namespace) -> Key {
-    forgotten(namespace).key("until")
-}
-
-/// Without a value it is the revision of the row, which a write does not know before it is done.
-pub fn parse_forgotten(row: &Versioned) -> Result<Revision, Error> {
-    match *row.value {
-        [] => Ok(row.revision),
-        _ => row.value[..]
-            .try_into()
-            .map(|until| Revision(u64::from_be_bytes(until)))
-            .map_err(|_| Error::corrupt("the note of dropped history makes no sense")),
-    }
-}
-
-/// A namespace's leases, by id. Logged, so that the log tells which write made a namespace.
-pub fn leases(namespace: &Namespace) -> Table {
-    Table::logged(tenant_path(namespace, "leases"))
-}
-
-/// What a namespace's leases hold, by lease.
-pub fn leased(namespace: &Namespace) -> Table {
-    Table::new(tenant_path(namespace, "leased"))
-}
-
-/// How much a namespace's leases hold: a row for each lease, by id.
-pub fn held(namespace: &Namespace) -> Table {
-    Table::new(tenant_path(namespace, "held"))
-}
-
-/// The leases that say when they expire, by when.
-pub fn expiring(namespace: &Namespace) -> Table {
-    Table::new(tenant_path(namespace, "expiring"))
-}
-
 /// What the paths of the tables of answers begin with.
 pub const REQUESTS: &str = "v1/requests-";
 
@@ -346,178 +296,6 @@ pub fn digest_key(namespace: &Namespace, digest: &Digest, name: &ImageName) -> K
     digests(namespace).key(digest_row(digest, name))
 }
 
-/// The leading part of a name's history rows.
-pub fn history_part(name: &ImageName) -> Vec<u8> {
-    let name = name.as_str().as_bytes();
-    let mut part = Vec::with_capacity(name.len() + 1 + 8);
-    part.extend_from_slice(name);
-    part.push(0);
-    part
-}
-
-pub fn history_row(name: &ImageName, made: Revision) -> Bytes {
-    let mut row = history_part(name);
-    row.extend_from_slice(&made.0.to_be_bytes());
-    row.into()
-}
-
-pub fn history_key(namespace: &Namespace, name: &ImageName, made: Revision) -> Key {
-    history(namespace).key(history_row(name, made))
-}
-
-pub fn parse_history_row(row: &[u8]) -> Result<(ImageName, Revision), Error> {
-    let parts = row.split_last_chunk().and_then(|(rest, made)| {
-        let name = rest.strip_suffix(&[0])?;
-        Some((name, Revision(u64::from_be_bytes(*made))))
-    });
-    let (name, made) = parts.ok_or_else(|| {
-        Error::corrupt(format!(
-            "a history row has no revision: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })?;
-    Ok((parse_name(name)?, made))
-}
-
-pub fn deleted_row(at: Timestamp, name: &ImageName) -> Bytes {
-    // A clock before 1970 is as good as none.
-    let millis = u64::try_from(at.millis()).unwrap_or(0);
-    let mut row = millis.to_be_bytes().to_vec();
-    row.extend_from_slice(name.as_str().as_bytes());
-    row.into()
-}
-
-pub fn deleted_key(namespace: &Namespace, at: Timestamp, name: &ImageName) -> Key {
-    deleted(namespace).key(deleted_row(at, name))
-}
-
-/// When a name was removed, in milliseconds since 1970, and which.
-pub fn parse_deleted_row(row: &[u8]) -> Result<(u64, ImageName), Error> {
-    let (millis, name) = row.split_first_chunk().ok_or_else(|| {
-        Error::corrupt(format!(
-            "a row of deleted names has no time: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })?;
-    Ok((u64::from_be_bytes(*millis), parse_name(name)?))
-}
-
-pub fn lease_row(id: &LeaseId) -> Bytes {
-    Bytes::copy_from_slice(id.as_str().as_bytes())
-}
-
-pub fn lease_key(namespace: &Namespace, id: &LeaseId) -> Key {
-    leases(namespace).key(lease_row(id))
-}
-
-pub fn parse_lease(row: &[u8]) -> Result<LeaseId, Error> {
-    parse_text(row, "a lease's key")
-}
-
-/// Where it stands how much a lease holds. The row comes and goes with the lease.
-pub fn held_key(namespace: &Namespace, id: &LeaseId) -> Key {
-    held(namespace).key(lease_row(id))
-}
-
-/// The seconds, so that those before 1970 come first; then the nanoseconds, and the id.
-pub fn expiring_row(at: Timestamp, id: &LeaseId) -> Bytes {
-    let mut row = (at.seconds() ^ i64::MIN).to_be_bytes().to_vec();
-    row.extend_from_slice(&at.nanos().to_be_bytes());
-    row.extend_from_slice(id.as_str().as_bytes());
-    row.into()
-}
-
-pub fn expiring_key(namespace: &Namespace, at: Timestamp, id: &LeaseId) -> Key {
-    expiring(namespace).key(expiring_row(at, id))
-}
-
-/// When a lease expires, and which.
-pub fn parse_expiring_row(row: &[u8]) -> Result<(Timestamp, LeaseId), Error> {
-    let parse = || {
-        let (seconds, rest) = row.split_first_chunk()?;
-        let (nanos, id) = rest.split_first_chunk()?;
-        let seconds = i64::from_be_bytes(*seconds) ^ i64::MIN;
-        let at = Timestamp::new(seconds, u32::from_be_bytes(*nanos)).ok()?;
-        Some((at, id))
-    };
-    let (at, id) = parse().ok_or_else(|| {
-        Error::corrupt(format!(
-            "a row of leases that expire has no time: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })?;
-    Ok((at, parse_lease(id)?))
-}
-
-/// The leading part of the rows of what a lease holds.
-pub fn leased_part(id: &LeaseId) -> Vec<u8> {
-    let mut part = id.as_str().as_bytes().to_vec();
-    part.push(0);
-    part
-}
-
-pub fn leased_row(id: &LeaseId, resource: &Resource) -> Bytes {
-    let mut row = leased_part(id);
-    let mut part = |bytes: &[u8]| row.extend_from_slice(bytes);
-    match resource {
-        Resource::Content(digest) => {
-            part(b"content\0");
-            part(&digest_part(digest));
-        }
-        Resource::Image(name) => {
-            part(b"images\0");
-            part(name.as_str().as_bytes());
-        }
-        Resource::Ingest(id) => {
-            part(b"ingests\0");
-            part(id.as_str().as_bytes());
-        }
-        Resource::Snapshot { snapshotter, key } => {
-            part(SNAPSHOTS.as_bytes());
-            part(snapshotter.as_str().as_bytes());
-            part(b"\0");
-            part(key.as_str().as_bytes());
-        }
-    }
-    row.into()
-}
-
-pub fn leased_key(namespace: &Namespace, id: &LeaseId, resource: &Resource) -> Key {
-    leased(namespace).key(leased_row(id, resource))
-}
-
-/// What the type of a snapshot begins with; its keeper follows.
-const SNAPSHOTS: &str = "snapshots/";
-
-/// A lease, and something that it holds.
-pub fn parse_leased_row(row: &[u8]) -> Result<(LeaseId, Resource), Error> {
-    let parse = || {
-        let text = |bytes| std::str::from_utf8(bytes).ok();
-        let mut parts = row.splitn(3, |byte| *byte == 0);
-        let lease = text(parts.next()?)?.parse().ok()?;
-        let (kind, id) = (text(parts.next()?)?, parts.next()?);
-        let resource = match kind {
-            "content" => {
-                let (digest, rest) = split_digest(id)?;
-                Resource::Content(rest.is_empty().then_some(digest)?)
-            }
-            "images" => Resource::Image(text(id)?.parse().ok()?),
-            "ingests" => Resource::Ingest(text(id)?.parse().ok()?),
-            kind => Resource::Snapshot {
-                snapshotter: kind.strip_prefix(SNAPSHOTS)?.parse::<Snapshotter>().ok()?,
-                key: text(id)?.parse().ok()?,
-            },
-        };
-        Some((lease, resource))
-    };
-    parse().ok_or_else(|| {
-        Error::corrupt(format!(
-            "a row of what leases hold makes no sense: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })
-}
-
 /// Takes a digest from the start of a key or of a stored value; what follows it is returned. `None`
 /// for one of an unknown algorithm, or cut short.
 pub fn split_digest(bytes: &[u8]) -> Option<(Digest, &[u8])> {
@@ -573,6 +351,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::{LeaseId, Resource};
 
     fn any_digest() -> impl Strategy<Value = Digest> {
         // Few seeds, so that equal digests and shared beginnings come up.
