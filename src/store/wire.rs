@@ -1,5 +1,6 @@
 //! Records as they are stored: `imagestore.storage.v1` from and to the domain's types.
 
+mod answers;
 mod build;
 mod builder_answers;
 mod builders;
@@ -11,33 +12,28 @@ mod targets;
 use bytes::Bytes;
 use prost::Message;
 
+pub use self::answers::{Outcome, Recorded, decode_answer, encode_answer};
 pub use self::build::{
     decode_claim, decode_pin, decode_steady, encode_claim, encode_pin, encode_steady,
 };
 pub use self::builder_answers::{BuilderAnswer, BuilderOutcome};
-use self::builder_answers::{read_builder_outcome, stored_builder_outcome};
 pub use self::builders::{
     BuilderRow, MAX_GENERATION_BYTES, decode_builder, decode_generation, encode_builder,
     encode_generation, encode_known_generation,
 };
-use self::cache::{read_lookup_outcome, stored_lookup_outcome};
 pub use self::configs::{
     ConfigOutcome, ConfigState, Marks, Summary, decode_cache, decode_marks, decode_summary,
     decode_touched, encode_cache, encode_marks, encode_summary, encode_touched,
 };
-use self::configs::{read_config_outcome, stored_config_outcome};
 pub use self::target_answers::TargetAnswer;
-use self::target_answers::{read_answer, stored_answer};
 pub use self::targets::{TargetRow, decode_target, encode_declared_target, encode_target};
 
-use super::cache::Looked;
-use super::{EndedBy, Stored, schema};
+use super::{EndedBy, schema};
 use crate::domain::{
-    Contents, Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Lease, LeaseId,
-    Namespace, NamespaceRecord, Platform, Size, Timestamp,
+    Descriptor, HistoryLimit, Image, ImageName, Invalid, Labels, Lease, LeaseId, Namespace,
+    NamespaceRecord, Platform, Size, Timestamp,
 };
 use crate::error::Error;
-use crate::kv::Revision;
 use crate::proto::storage as pb;
 
 /// The most bytes that a record may take, encoded.
@@ -258,165 +254,6 @@ pub fn decode_holds(id: &LeaseId, value: Bytes) -> Result<Holds, Error> {
     Ok(Holds {
         resources: v1.resources,
         bytes: v1.bytes,
-    })
-}
-
-/// What became of one record, as the answer to a request is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// `None` where nothing was there to be removed.
-    pub stored: Option<Stored<Recorded>>,
-    pub changed: bool,
-    pub created: bool,
-}
-
-/// A record of any kind. One that the request wrote has the revision of the answer, which is stored
-/// as [`Revision::ZERO`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    Image(Image),
-    Namespace {
-        record: NamespaceRecord,
-        /// What it held.
-        contents: Contents,
-    },
-    Config(Box<ConfigOutcome>),
-    /// No record, but what was found.
-    Lookup(Box<Looked>),
-    Builder(Box<BuilderOutcome>),
-    /// Targets, and what else was answered about them.
-    Targets(Box<TargetAnswer>),
-}
-
-/// The answer to a request that asked for what has this fingerprint.
-pub fn encode_answer(fingerprint: &[u8; 32], outcomes: &[Outcome]) -> Bytes {
-    let record = pb::RequestRecord {
-        version: Some(pb::request_record::Version::V1(pb::RequestV1 {
-            fingerprint: Bytes::copy_from_slice(fingerprint),
-            outcomes: outcomes.iter().map(stored_outcome).collect(),
-        })),
-    };
-    record.encode_to_vec().into()
-}
-
-/// What was asked for, and the answer; `given` is the revision of the answer.
-pub fn decode_answer(value: Bytes, given: Revision) -> Result<([u8; 32], Vec<Outcome>), Error> {
-    let corrupt =
-        |why: &dyn std::fmt::Display| Error::corrupt(format!("the answer to a request: {why}"));
-    let record = pb::RequestRecord::decode(value).map_err(|cause| corrupt(&cause))?;
-    let Some(pb::request_record::Version::V1(v1)) = record.version else {
-        return Err(corrupt(&"has a version that this release does not know"));
-    };
-    let outcomes = v1
-        .outcomes
-        .into_iter()
-        .map(|stored| read_outcome(stored, given));
-    let outcomes: Result<_, Invalid> = outcomes.collect();
-    let fingerprint = v1.fingerprint[..]
-        .try_into()
-        .map_err(|_| corrupt(&"its fingerprint has not 32 bytes"))?;
-    Ok((fingerprint, outcomes.map_err(|cause| corrupt(&cause))?))
-}
-
-fn stored_outcome(outcome: &Outcome) -> pb::Outcome {
-    let record = |stored: &Stored<Recorded>| {
-        let namespace = stored.namespace.as_str().to_owned();
-        match &stored.record {
-            Recorded::Image(image) => pb::outcome::Record::Image(pb::ImageOutcome {
-                namespace,
-                name: image.name.as_str().to_owned(),
-                image: Some(image_v1(image, 0)),
-            }),
-            Recorded::Namespace { record, contents } => {
-                pb::outcome::Record::Namespace(pb::NamespaceOutcome {
-                    name: namespace,
-                    namespace: Some(namespace_v1(record)),
-                    images: contents.images,
-                    configs: contents.configs,
-                    builders: contents.builders,
-                    targets: contents.targets,
-                })
-            }
-            Recorded::Config(config) => {
-                pb::outcome::Record::Config(stored_config_outcome(namespace, config))
-            }
-            Recorded::Lookup(looked) => {
-                pb::outcome::Record::Lookup(stored_lookup_outcome(namespace, looked))
-            }
-            Recorded::Builder(builder) => {
-                pb::outcome::Record::Builder(stored_builder_outcome(namespace, builder))
-            }
-            Recorded::Targets(answer) => {
-                pb::outcome::Record::Targets(stored_answer(namespace, answer))
-            }
-        }
-    };
-    let made = outcome.stored.as_ref().map(|stored| stored.revision.0);
-    pb::Outcome {
-        record: outcome.stored.as_ref().map(record),
-        made: made.unwrap_or_default(),
-        changed: outcome.changed,
-        created: outcome.created,
-    }
-}
-
-fn read_outcome(outcome: pb::Outcome, given: Revision) -> Result<Outcome, Invalid> {
-    let revision = match outcome.made {
-        0 => given,
-        made => Revision(made),
-    };
-    let stored = match outcome.record {
-        None => None,
-        Some(pb::outcome::Record::Image(stored)) => {
-            let image = stored.image.ok_or_else(|| missing("image"))?;
-            Some(Stored {
-                namespace: stored.namespace.parse()?,
-                record: Recorded::Image(read_image(stored.name.parse()?, image)?),
-                revision,
-            })
-        }
-        Some(pb::outcome::Record::Namespace(stored)) => {
-            let namespace: Namespace = stored.name.parse()?;
-            let record = stored.namespace.ok_or_else(|| missing("namespace"))?;
-            Some(Stored {
-                namespace: namespace.clone(),
-                record: Recorded::Namespace {
-                    record: read_namespace(namespace, record)?,
-                    contents: Contents {
-                        images: stored.images,
-                        configs: stored.configs,
-                        builders: stored.builders,
-                        targets: stored.targets,
-                    },
-                },
-                revision,
-            })
-        }
-        Some(pb::outcome::Record::Config(stored)) => Some(Stored {
-            namespace: stored.namespace.parse()?,
-            record: Recorded::Config(Box::new(read_config_outcome(stored)?)),
-            revision,
-        }),
-        Some(pb::outcome::Record::Lookup(stored)) => Some(Stored {
-            namespace: stored.namespace.parse()?,
-            record: Recorded::Lookup(Box::new(read_lookup_outcome(stored)?)),
-            revision,
-        }),
-        Some(pb::outcome::Record::Builder(stored)) => Some(Stored {
-            namespace: stored.namespace.parse()?,
-            record: Recorded::Builder(Box::new(read_builder_outcome(stored, revision)?)),
-            revision,
-        }),
-        Some(pb::outcome::Record::Targets(stored)) => Some(Stored {
-            namespace: stored.namespace.parse()?,
-            record: Recorded::Targets(Box::new(read_answer(stored)?)),
-            revision,
-        }),
-    };
-    Ok(Outcome {
-        stored,
-        changed: outcome.changed,
-        created: outcome.created,
     })
 }
 
