@@ -1,20 +1,23 @@
 //! `cargo bench --bench builds`: what planning and claiming cost in a large graph of build targets. It reports; it fails
 //! only when it cannot run.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use imagestore::Store;
+use imagestore::domain::Labels;
 use imagestore::domain::build::{
     Dependency, Event, Label, Target, TargetKey, TargetSelector, Ttl, Work, WorkSet,
 };
-use imagestore::domain::{Labels, Namespace};
 use imagestore::store::{ApplyTargets, ClaimTarget, NextTarget, TransitionTarget};
 use tempfile::TempDir;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use self::common::{Failure, median, namespace};
 
 /// Measures the build side and prints a table for the README.
 #[derive(Parser)]
@@ -39,22 +42,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("nothing measured: run me as `cargo bench --bench builds`");
-        return ExitCode::SUCCESS;
-    }
-    match tokio::runtime::Runtime::new() {
-        Ok(runtime) => match runtime.block_on(run(&options)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
-        },
-        Err(error) => failed(&error),
-    }
-}
-
-fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("error: {error}");
-    ExitCode::FAILURE
+    common::main("builds", options.bench, run(&options))
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {
@@ -80,8 +68,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
     for _ in 0..20 {
         took.push(plan(&store).await?);
     }
-    took.sort_unstable();
-    say("planned again, median", took[took.len() / 2]);
+    say("planned again, median", median(took));
     let began = Instant::now();
     let claimed = claim(&store, options).await?;
     let each = began.elapsed() / claimed.max(1);
@@ -101,10 +88,6 @@ async fn reopened(store: Store, root: &Path) -> Result<Store, Failure> {
     store.close().await;
     drop(store);
     Ok(Store::open(root).await?)
-}
-
-fn namespace() -> Namespace {
-    "default".parse().expect("it is a namespace")
 }
 
 /// Built on five others of lower numbers.

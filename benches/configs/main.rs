@@ -1,6 +1,8 @@
 //! `cargo bench --bench configs`: what a lookup in the build cache costs among few and among many children, beside
 //! moby's way on the same data; and 10,000 configs opened and listed. It reports; it fails only when it cannot run.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod image;
 mod lookup;
 mod open;
@@ -12,10 +14,9 @@ use std::time::Duration;
 use clap::Parser;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use imagestore::Store;
-use imagestore::domain::Namespace;
 use imagestore::store::CreateConfig;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use self::common::{Failure, median, namespace};
 
 /// Measures the build cache and prints tables for the README.
 #[derive(Parser)]
@@ -37,22 +38,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.bench {
-        println!("nothing measured: run me as `cargo bench --bench configs`");
-        return ExitCode::SUCCESS;
-    }
-    match tokio::runtime::Runtime::new() {
-        Ok(runtime) => match runtime.block_on(run(&options)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
-        },
-        Err(error) => failed(&error),
-    }
-}
-
-fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("error: {error}");
-    ExitCode::FAILURE
+    common::main("configs", options.bench, run(&options))
 }
 
 async fn run(options: &Options) -> Result<(), Failure> {
@@ -75,16 +61,6 @@ async fn fill(store: &Store, configs: impl Iterator<Item = CreateConfig>) -> Res
         }
     });
     stored.buffer_unordered(TOGETHER).try_collect().await
-}
-
-fn namespace() -> Namespace {
-    "default".parse().expect("it is a namespace")
-}
-
-/// The time that half of the calls take less than.
-fn median(mut took: Vec<Duration>) -> Duration {
-    took.sort_unstable();
-    took.get(took.len() / 2).copied().unwrap_or_default()
 }
 
 /// Enough digits to compare by.
