@@ -85,3 +85,50 @@ async fn a_target_that_can_be_declared_and_built_can_also_fail() {
     assert_eq!(on.entry("a").await.progress.state, State::Error);
     on.happen("a", EventKind::Reset).await.unwrap();
 }
+
+/// So many targets that are built on this.
+fn all_on(count: usize, below: &str) -> ApplyTargets {
+    let one = |n: usize| declared(&format!("t{n}<-{below}"));
+    ApplyTargets::new((0..count).map(one).collect())
+}
+
+#[tokio::test]
+async fn an_apply_writes_what_changes_and_no_more_than_it_says() {
+    let on = On::memory().await;
+    let calls = on.store.build_targets();
+    let apply = async |request: &ApplyTargets| calls.apply(&ns(), request).await;
+    let many = 32_800;
+    apply(&all_on(many, "X")).await.unwrap();
+    let first = on.entry("t1").await.revision;
+
+    let mut one_new = all_on(many, "X");
+    one_new.targets[0] = declared("t0<-Y");
+    let applied = apply(&one_new).await.unwrap().value;
+    assert_eq!((applied.updated, applied.unchanged as usize), (1, many - 1));
+    assert_eq!(on.entry("t1").await.revision, first);
+
+    let before = on.store.revision().await.unwrap();
+    let refused = apply(&all_on(21_860, "Z")).await;
+    assert!(
+        matches!(refused, Err(Error::TooLarge { .. })),
+        "{refused:?}"
+    );
+    let forgetting = |left| ApplyTargets {
+        replace_all: true,
+        ..all_on(left, "X")
+    };
+    let refused = apply(&forgetting(1)).await;
+    assert!(
+        matches!(refused, Err(Error::TooLarge { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(on.store.revision().await.unwrap(), before);
+
+    let applied = apply(&all_on(21_840, "Z")).await.unwrap().value;
+    assert_eq!(applied.updated, 21_840);
+    let less = ApplyTargets {
+        replace_all: true,
+        ..all_on(many - 32_760, "Z")
+    };
+    assert_eq!(apply(&less).await.unwrap().value.deleted, 32_760);
+}
