@@ -3,6 +3,7 @@
 mod claims;
 mod damage;
 mod lasting;
+mod limits;
 mod model;
 mod pruning;
 mod races;

@@ -3,6 +3,7 @@
 mod claims;
 mod damage;
 mod declared;
+mod handing_out;
 mod limits;
 mod lost;
 mod model;
@@ -10,6 +11,7 @@ mod observed;
 mod races;
 mod requests;
 mod stored;
+mod told;
 mod transitions;
 
 use super::*;
