@@ -14,8 +14,8 @@ use crate::proto::v1 as pb;
 use crate::service::native::wire::if_etag;
 use crate::service::native::{claims, namespace, once};
 use crate::store::{
-    ApplyTargets, BuildTargets, BumpTarget, ClaimTarget, DeleteTarget, Dependents, ObserveTargets,
-    ReleaseTarget, RenewTarget, ResetTargets, TargetObservation, TransitionTarget,
+    ApplyTargets, BumpTarget, ClaimTarget, DeleteTarget, Dependents, ObserveTargets, ReleaseTarget,
+    RenewTarget, ResetTargets, TargetObservation, TransitionTarget,
 };
 
 /// The target that a request is about.
@@ -75,11 +75,6 @@ pub fn resolve(
     request: &pb::ResolveTargetsRequest,
 ) -> Result<(Namespace, Vec<Dependency>), Invalid> {
     let namespace = namespace(&request.namespace, metadata)?;
-    let (many, most) = (request.names.len(), BuildTargets::MAX_RESOLVED);
-    if !(1..=most).contains(&many) {
-        let reason = format!("must be 1 to {most}, not {many}");
-        return Err(Invalid::new("names", reason));
-    }
     let names = request.names.iter().enumerate().map(wire::name);
     Ok((namespace, names.collect::<Result<_, _>>()?))
 }
@@ -183,11 +178,6 @@ pub fn observe(
         Ok(pb::ObserveMode::Unspecified) => return Err(Invalid::new("mode", "must be set")),
         Err(_) => return Err(Invalid::new("mode", "is none that this release knows")),
     };
-    let (many, most) = (request.observations.len(), BuildTargets::MAX_OBSERVED);
-    if !(1..=most).contains(&many) {
-        let reason = format!("must be 1 to {most}, not {many}");
-        return Err(Invalid::new("observations", reason));
-    }
     let observations = request.observations.iter().enumerate();
     let observation = |(n, one): (usize, &pb::TargetObservation)| {
         observation(one).map_err(|e| e.within(&format!("observations[{n}]")))

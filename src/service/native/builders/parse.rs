@@ -217,11 +217,6 @@ pub fn report(
 ) -> Result<(Namespace, ReportBuilder), Invalid> {
     let namespace = namespace(&request.namespace, metadata)?;
     let once = once(&request.request_id, "Builders.Report", &namespace, &request)?;
-    let (many, most) = (request.observations.len(), Builders::MAX_OBSERVATIONS);
-    if many > most {
-        let reason = format!("has {many} entries, more than {most}");
-        return Err(Invalid::new("observations", reason));
-    }
     let observations = request.observations.into_iter().enumerate();
     let observations = observations.map(|(i, message)| {
         observation(message).map_err(|e| e.within(&format!("observations[{i}]")))
