@@ -3,15 +3,16 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::coop;
 
-use super::claims::Moment;
 use super::epoch::Known;
 use super::request::{self, Remembered, RequestId};
 use super::wire::Outcome;
 use super::{At, Store};
 use crate::domain::Timestamp;
+use crate::domain::build::Moment;
 use crate::error::Error;
 use crate::kv::{
     Batch, Change, CommitError, Guard, Key, Revision, Rows, Scanned, Snapshot, Table, Versioned,
@@ -39,6 +40,7 @@ pub(super) struct View<'a> {
     read: AtomicUsize,
     /// The revisions that the store has had.
     pub known: Known,
+    /// What the machine's clock shows.
     pub now: Timestamp,
     /// What claims go by.
     pub moment: Moment,
@@ -85,13 +87,14 @@ pub(super) const MAX_TRIES: u32 = 100;
 impl Store {
     /// For who only reads, and bounds that himself.
     pub(super) fn view<'a>(&self, snapshot: &'a dyn Snapshot) -> View<'a> {
+        let moment = self.moment();
         View {
             snapshot,
             most: usize::MAX,
             read: AtomicUsize::new(0),
             known: self.known(snapshot.revision()),
-            now: self.now(),
-            moment: self.moment(),
+            now: moment.wall,
+            moment,
         }
     }
 
@@ -170,11 +173,8 @@ impl Store {
                 value: NeverRemembered(value),
             })
         };
-        let At { value, revision } = self.edit(turns, look, None, decide).await?;
-        Ok(At {
-            value: value.0,
-            revision,
-        })
+        let answer = self.edit(turns, look, None, decide).await?;
+        Ok(answer.map(|NeverRemembered(value)| value))
     }
 }
 
@@ -196,6 +196,9 @@ impl<T> Remembered for NeverRemembered<T> {
 /// Keys that are read at once.
 const KEYS_AT_ONCE: usize = 32;
 
+/// Rows that are read at once.
+const ROWS_AT_ONCE: usize = 5000;
+
 impl<'a> View<'a> {
     pub fn revision(&self) -> Revision {
         self.snapshot.revision()
@@ -214,6 +217,15 @@ impl<'a> View<'a> {
         Ok(rows)
     }
 
+    /// The same of so many.
+    pub async fn rows<const N: usize>(
+        &self,
+        keys: &[Key; N],
+    ) -> Result<[Option<Versioned>; N], Error> {
+        let rows = self.get(keys).await?;
+        Ok(rows.try_into().expect("as many rows as keys"))
+    }
+
     pub async fn row(&self, key: &Key) -> Result<Option<Versioned>, Error> {
         Ok(self.get(std::slice::from_ref(key)).await?.remove(0))
     }
@@ -224,6 +236,17 @@ impl<'a> View<'a> {
         let found = self.snapshot.scan(rows, limit).await?;
         self.take(found.rows.iter().map(|(_, value)| value))?;
         Ok(found)
+    }
+
+    /// All of some rows in their order, however many.
+    pub async fn all(&self, rows: Rows) -> Result<Vec<(Bytes, Versioned)>, Error> {
+        let (mut all, mut rest) = (Vec::new(), Some(rows));
+        while let Some(rows) = rest.take() {
+            let found = self.scan(&rows, ROWS_AT_ONCE).await?;
+            rest = found.rest(rows);
+            all.extend(found.rows);
+        }
+        Ok(all)
     }
 
     /// How many rows a table has, without reading them.
@@ -289,8 +312,13 @@ impl Look for Reads<'_> {
 
 /// Guards that a row is as it was seen.
 pub(super) fn as_seen(key: Key, row: Option<&Versioned>) -> Guard {
-    match row {
-        Some(row) => Guard::Unchanged(key, row.revision),
+    as_of(key, row.map(|row| row.revision))
+}
+
+/// Guards that a row is as some revision wrote it; without one, that it is not there.
+pub(super) fn as_of(key: Key, written: Option<Revision>) -> Guard {
+    match written {
+        Some(revision) => Guard::Unchanged(key, revision),
         None => Guard::Absent(key),
     }
 }

@@ -5,6 +5,7 @@
 //! [`Images`], [`Namespaces`], [`Leases`], [`Configs`], [`BuildCache`], [`Builders`] and [`BuildTargets`] are the
 //! typed calls.
 
+mod answered;
 mod backup;
 mod builders;
 mod cache;
@@ -166,6 +167,18 @@ pub const MAX_LONG_READS: usize = 64;
 
 /// How long a long read may stay open.
 pub const LONG_READ_TIME: Duration = Duration::from_secs(600);
+
+// === impl At ===
+
+impl<T> At<T> {
+    /// The same of what is made of it.
+    fn map<U>(self, make: impl FnOnce(T) -> U) -> At<U> {
+        At {
+            value: make(self.value),
+            revision: self.revision,
+        }
+    }
+}
 
 // === impl Store ===
 

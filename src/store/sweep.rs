@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::builders::sweep_claims;
+use super::claims::sweep_claims;
 use super::configs::sweep_links;
 use super::edit::as_seen;
 use super::namespaces::Namespaces;

@@ -18,7 +18,7 @@ pub use graph::{
     NoBump, Ready, Span, TargetStanding, UnknownDependency, Waiting,
 };
 pub use presence::{Location, Presence};
-pub use steady::{Noted, Steady};
+pub use steady::{Moment, Steady};
 pub use target::{
     Dependency, Event, EventKind, Glob, IllegalEvent, Label, Mode, NotBumpable, Observation,
     Observed, Progress, Registry, Relation, Repository, Source, State, Target, TargetKey,

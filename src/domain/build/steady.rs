@@ -10,31 +10,30 @@ use crate::domain::Timestamp;
 /// Only how long nobody counted is read from the machine's clock: nothing, where that was set back meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steady {
-    /// What it showed when it was noted, and what the machine's clock showed then.
-    noted: Noted,
+    /// What it showed when it was started.
+    started: Timestamp,
     /// How long the machine had been up then.
     uptime: Duration,
 }
 
-/// What the steady clock and the machine's clock showed at one moment.
+/// What the steady clock and the machine's clock show at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Noted {
+pub struct Moment {
     pub steady: Timestamp,
     pub wall: Timestamp,
 }
 
 impl Steady {
     /// One that begins with the machine's clock, or goes on from what was noted.
-    pub fn starting(noted: Option<Noted>, wall: Timestamp, uptime: Duration) -> Self {
-        let steady = noted.map_or(wall, |noted| noted.steady.plus(wall.since(noted.wall)));
-        let noted = Noted { steady, wall };
-        Self { noted, uptime }
+    pub fn starting(noted: Option<Moment>, wall: Timestamp, uptime: Duration) -> Self {
+        let started = noted.map_or(wall, |noted| noted.steady.plus(wall.since(noted.wall)));
+        Self { started, uptime }
     }
 
     /// What it shows when the machine has been up for so long.
     pub fn at(self, uptime: Duration) -> Timestamp {
         let passed = uptime.saturating_sub(self.uptime);
-        self.noted.steady.plus(passed)
+        self.started.plus(passed)
     }
 }
 
@@ -61,7 +60,7 @@ mod tests {
     #[test]
     fn the_time_in_which_nobody_counted_has_passed_unless_the_machines_clock_was_set_back() {
         let noted = |steady, wall| {
-            Some(Noted {
+            Some(Moment {
                 steady: at(steady),
                 wall: at(wall),
             })

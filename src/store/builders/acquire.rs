@@ -1,25 +1,18 @@
 //! Deciding who uses which image, and who makes a new one.
 
+use super::answer::About;
 use super::change::tell_base;
 use super::rows::{LookAt, Part, Standing};
 use super::{AcquireBuilder, Acquired, Acquisition, Builders, Pinned};
 use crate::domain::Namespace;
 use crate::domain::build::{
-    BuilderKey, Claim, Decision as Decided, Generation, Hold, Pin, PinId, Standing as Judged,
-    decide,
+    Claim, Decision as Decided, Generation, Hold, Pin, PinId, Standing as Judged, decide,
 };
 use crate::error::Error;
 use crate::kv::Batch;
-use crate::store::claims::next_token;
+use crate::store::answered::Answered;
 use crate::store::edit::Decision;
 use crate::store::{At, schema};
-
-/// What an Acquire answers, and of which builder.
-pub struct AcquireAnswer {
-    pub namespace: Namespace,
-    pub builder: BuilderKey,
-    pub acquired: Acquired,
-}
 
 impl Builders<'_> {
     /// Says what a caller who needs an image does: use one, build one, or wait. Of all who ask one is told to build; the
@@ -45,11 +38,7 @@ impl Builders<'_> {
             let id = self.new_pin(seen);
             decide_acquire(request, seen, id)
         });
-        let At { value, revision } = acquired.await?;
-        Ok(At {
-            value: value.acquired,
-            revision,
-        })
+        Ok(acquired.await?.map(About::told))
     }
 
     /// An id that no pin of the builder ever had, as good as surely.
@@ -66,7 +55,7 @@ fn decide_acquire(
     request: &AcquireBuilder,
     seen: &Standing,
     id: PinId,
-) -> Result<Decision<AcquireAnswer>, Error> {
+) -> Result<Decision<Answered<About<Acquired>>>, Error> {
     let (own, _) = seen.own()?;
     let now = seen.now();
     let mut batch = seen.batch();
@@ -78,7 +67,7 @@ fn decide_acquire(
         policy: &own.policy,
         generations: &seen.generations,
         base_digest: base_digest.as_ref(),
-        claim: seen.claim.as_ref(),
+        claim: seen.last_claim(),
         failures: own.failures.as_ref(),
         reach: &request.reach,
         is_forced: request.force,
@@ -132,13 +121,9 @@ fn decide_acquire(
             }
         }
     };
-    let value = AcquireAnswer {
-        namespace: seen.namespace().clone(),
-        builder: seen.key.clone(),
-        acquired: Acquired { decision, now },
-    };
+    let value = About::answered(seen, Acquired { decision, now });
     if request.validate_only {
-        return Ok(Decision::nothing(seen.wall, value));
+        return Ok(Decision::nothing(seen.moment.wall, value));
     }
     Ok(Decision { batch, value })
 }
@@ -152,17 +137,7 @@ fn grant(
     if request.validate_only {
         return Ok(None);
     }
-    let claim = Claim::grant(
-        seen.claim.as_ref(),
-        request.holder.clone(),
-        next_token(seen.seen_at),
-        request.ttl,
-        seen.now(),
-    );
-    let claim = claim.map_err(|refused| Error::Claim {
-        subject: seen.subject(),
-        refused,
-    })?;
-    seen.put_claim(batch, &claim);
-    Ok(Some(claim))
+    let place = seen.claim_place();
+    let granted = place.grant(batch, seen.seen_at, &request.holder, request.ttl);
+    granted.map(Some).map_err(|refused| seen.refused(refused))
 }

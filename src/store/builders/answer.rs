@@ -1,218 +1,184 @@
-//! Answers about builders, as they are written beside them and read back.
+//! Answers about builders, as they are written beside what they are about and read back.
 
-use super::acquire::AcquireAnswer;
-use super::change::ReportAnswer;
-use super::claim::{AbandonAnswer, CompleteAnswer};
-use super::{Acquisition, BuilderPut, Reported, StoredBuilder};
-use crate::domain::Namespace;
+use super::rows::Standing;
+use super::{Acquired, Acquisition, BuilderPut, Completed, Reported, StoredBuilder};
+use crate::domain::Timestamp;
 use crate::domain::build::BuilderKey;
 use crate::kv::Revision;
-use crate::store::Stored;
-use crate::store::request::Remembered;
-use crate::store::wire::{BuilderAnswer, BuilderOutcome, Outcome, Recorded};
+use crate::store::answered::{Answer, Answered, Recalled};
+use crate::store::wire::{BuilderAnswer, BuilderOutcome, Recorded};
 
-/// A builder as it was when it was removed.
-pub struct Deleted(pub StoredBuilder);
+/// What is told of a builder, and of which.
+pub struct About<T> {
+    builder: BuilderKey,
+    told: T,
+}
 
-/// An answer as it is written.
-fn written(
-    namespace: &Namespace,
-    builder: &BuilderKey,
-    revision: Revision,
-    answer: BuilderAnswer,
-) -> Outcome {
-    let outcome = BuilderOutcome {
-        builder: builder.clone(),
-        answer,
-    };
-    Outcome {
-        stored: Some(Stored {
-            namespace: namespace.clone(),
-            record: Recorded::Builder(Box::new(outcome)),
-            revision,
-        }),
-        changed: true,
-        created: false,
+impl<T> About<T> {
+    pub fn answered(seen: &Standing, told: T) -> Answered<Self> {
+        let builder = seen.key.clone();
+        Answered::new(&seen.namespace, Self { builder, told })
+    }
+
+    pub fn told(answered: Answered<Self>) -> T {
+        answered.into_value().told
+    }
+
+    fn outcome(&self, answer: BuilderAnswer) -> Option<(BuilderOutcome, Revision)> {
+        let builder = self.builder.clone();
+        Some((BuilderOutcome { builder, answer }, Revision::ZERO))
     }
 }
 
-/// The answer that was written, and what it was about.
-fn read(outcomes: Vec<Outcome>) -> Option<(Namespace, BuilderOutcome, Outcome)> {
-    let [outcome]: [Outcome; 1] = outcomes.try_into().ok()?;
-    let stored = outcome.stored.clone()?;
-    let Recorded::Builder(builder) = stored.record else {
-        return None;
-    };
-    Some((stored.namespace, *builder, outcome))
+impl From<BuilderOutcome> for Recorded {
+    fn from(outcome: BuilderOutcome) -> Self {
+        Self::Builder(Box::new(outcome))
+    }
 }
 
-impl Remembered for BuilderPut {
+impl TryFrom<Recorded> for BuilderOutcome {
+    type Error = ();
+
+    fn try_from(recorded: Recorded) -> Result<Self, ()> {
+        match recorded {
+            Recorded::Builder(outcome) => Ok(*outcome),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Answer for BuilderPut {
+    type Record = BuilderOutcome;
+
     fn settle(&mut self, revision: Revision) {
         if self.entry.revision == Revision::ZERO {
             self.entry.revision = revision;
         }
     }
 
-    fn outcomes(&self) -> Vec<Outcome> {
-        let entry = &self.entry;
+    fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    fn has_created(&self) -> bool {
+        self.created
+    }
+
+    fn written(&self) -> Option<(BuilderOutcome, Revision)> {
         let state = StoredBuilder {
-            entry: entry.clone(),
+            entry: self.entry.clone(),
             generations: Vec::new(),
             pins: Vec::new(),
         };
-        let answer = BuilderAnswer::State(Box::new(state));
-        vec![Outcome {
-            changed: self.changed,
-            created: self.created,
-            ..written(&entry.namespace, &entry.key, entry.revision, answer)
-        }]
+        state.written()
     }
 
-    fn recall(outcomes: Vec<Outcome>) -> Option<Self> {
-        let (_, builder, outcome) = read(outcomes)?;
-        let BuilderAnswer::State(state) = builder.answer else {
-            return None;
-        };
+    fn read(outcome: BuilderOutcome, recalled: &Recalled) -> Option<Self> {
         Some(Self {
-            entry: state.entry,
-            changed: outcome.changed,
-            created: outcome.created,
+            entry: StoredBuilder::read(outcome, recalled)?.entry,
+            changed: recalled.changed,
+            created: recalled.created,
         })
     }
 }
 
-impl Remembered for Deleted {
-    fn settle(&mut self, _revision: Revision) {}
+/// A builder as it was when it was removed.
+impl Answer for StoredBuilder {
+    type Record = BuilderOutcome;
 
-    fn outcomes(&self) -> Vec<Outcome> {
-        let entry = &self.0.entry;
-        let answer = BuilderAnswer::State(Box::new(self.0.clone()));
-        vec![written(
-            &entry.namespace,
-            &entry.key,
-            entry.revision,
-            answer,
-        )]
+    fn written(&self) -> Option<(BuilderOutcome, Revision)> {
+        let outcome = BuilderOutcome {
+            builder: self.entry.key.clone(),
+            answer: BuilderAnswer::State(Box::new(self.clone())),
+        };
+        Some((outcome, self.entry.revision))
     }
 
-    fn recall(outcomes: Vec<Outcome>) -> Option<Self> {
-        let (_, builder, _) = read(outcomes)?;
-        match builder.answer {
-            BuilderAnswer::State(state) => Some(Self(*state)),
+    fn read(outcome: BuilderOutcome, _recalled: &Recalled) -> Option<Self> {
+        match outcome.answer {
+            BuilderAnswer::State(state) => Some(*state),
             _ => None,
         }
     }
 }
 
-impl Remembered for AcquireAnswer {
-    fn settle(&mut self, _revision: Revision) {}
+impl Answer for About<Acquired> {
+    type Record = BuilderOutcome;
 
     /// Only who was given something may have it again.
     fn is_worth_remembering(&self) -> bool {
-        match &self.acquired.decision {
+        match &self.told.decision {
             Acquisition::Use { pin, .. } | Acquisition::Busy { pin, .. } => pin.is_some(),
             Acquisition::Build { claim, .. } => claim.is_some(),
         }
     }
 
-    fn outcomes(&self) -> Vec<Outcome> {
-        let answer = BuilderAnswer::Acquired(self.acquired.clone());
-        vec![written(
-            &self.namespace,
-            &self.builder,
-            Revision::ZERO,
-            answer,
-        )]
+    fn written(&self) -> Option<(BuilderOutcome, Revision)> {
+        self.outcome(BuilderAnswer::Acquired(self.told.clone()))
     }
 
-    fn recall(outcomes: Vec<Outcome>) -> Option<Self> {
-        let (namespace, outcome, _) = read(outcomes)?;
-        let BuilderAnswer::Acquired(acquired) = outcome.answer else {
-            return None;
-        };
-        Some(Self {
-            namespace,
-            builder: outcome.builder,
-            acquired,
-        })
+    fn read(outcome: BuilderOutcome, _recalled: &Recalled) -> Option<Self> {
+        let BuilderOutcome { builder, answer } = outcome;
+        match answer {
+            BuilderAnswer::Acquired(told) => Some(Self { builder, told }),
+            _ => None,
+        }
     }
 }
 
-impl Remembered for CompleteAnswer {
-    fn settle(&mut self, _revision: Revision) {}
+impl Answer for About<Completed> {
+    type Record = BuilderOutcome;
 
-    fn outcomes(&self) -> Vec<Outcome> {
-        let answer = BuilderAnswer::Completed(self.completed.clone());
-        vec![written(
-            &self.namespace,
-            &self.builder,
-            Revision::ZERO,
-            answer,
-        )]
+    fn written(&self) -> Option<(BuilderOutcome, Revision)> {
+        self.outcome(BuilderAnswer::Completed(self.told.clone()))
     }
 
-    fn recall(outcomes: Vec<Outcome>) -> Option<Self> {
-        let (namespace, outcome, _) = read(outcomes)?;
-        let BuilderAnswer::Completed(completed) = outcome.answer else {
-            return None;
-        };
-        Some(Self {
-            namespace,
-            builder: outcome.builder,
-            completed,
-        })
+    fn read(outcome: BuilderOutcome, _recalled: &Recalled) -> Option<Self> {
+        let BuilderOutcome { builder, answer } = outcome;
+        match answer {
+            BuilderAnswer::Completed(told) => Some(Self { builder, told }),
+            _ => None,
+        }
     }
 }
 
-impl Remembered for AbandonAnswer {
-    fn settle(&mut self, _revision: Revision) {}
+/// When somebody may build again, after one gave up.
+impl Answer for About<Option<Timestamp>> {
+    type Record = BuilderOutcome;
 
-    fn outcomes(&self) -> Vec<Outcome> {
-        let answer = BuilderAnswer::Abandoned(self.retry_at);
-        vec![written(
-            &self.namespace,
-            &self.builder,
-            Revision::ZERO,
-            answer,
-        )]
+    fn written(&self) -> Option<(BuilderOutcome, Revision)> {
+        self.outcome(BuilderAnswer::Abandoned(self.told))
     }
 
-    fn recall(outcomes: Vec<Outcome>) -> Option<Self> {
-        let (namespace, outcome, _) = read(outcomes)?;
-        let BuilderAnswer::Abandoned(retry_at) = outcome.answer else {
-            return None;
-        };
-        Some(Self {
-            namespace,
-            builder: outcome.builder,
-            retry_at,
-        })
+    fn read(outcome: BuilderOutcome, _recalled: &Recalled) -> Option<Self> {
+        let BuilderOutcome { builder, answer } = outcome;
+        match answer {
+            BuilderAnswer::Abandoned(told) => Some(Self { builder, told }),
+            _ => None,
+        }
     }
 }
 
-impl Remembered for ReportAnswer {
-    fn settle(&mut self, _revision: Revision) {}
+impl Answer for About<Reported> {
+    type Record = BuilderOutcome;
 
-    fn outcomes(&self) -> Vec<Outcome> {
-        let answer = BuilderAnswer::Reported(self.reported.effects.clone());
-        vec![Outcome {
-            changed: self.reported.changed,
-            ..written(&self.namespace, &self.builder, Revision::ZERO, answer)
-        }]
+    fn has_changed(&self) -> bool {
+        self.told.changed
     }
 
-    fn recall(outcomes: Vec<Outcome>) -> Option<Self> {
-        let (namespace, builder, outcome) = read(outcomes)?;
-        let BuilderAnswer::Reported(effects) = builder.answer else {
-            return None;
-        };
-        Some(Self {
-            namespace,
-            builder: builder.builder,
-            reported: Reported {
-                effects,
-                changed: outcome.changed,
-            },
-        })
+    fn written(&self) -> Option<(BuilderOutcome, Revision)> {
+        self.outcome(BuilderAnswer::Reported(self.told.effects.clone()))
+    }
+
+    fn read(outcome: BuilderOutcome, recalled: &Recalled) -> Option<Self> {
+        let BuilderOutcome { builder, answer } = outcome;
+        let changed = recalled.changed;
+        match answer {
+            BuilderAnswer::Reported(effects) => Some(Self {
+                builder,
+                told: Reported { effects, changed },
+            }),
+            _ => None,
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Putting a builder, and noting where its images are.
 
+use super::answer::About;
 use super::rows::{LookAt, Part, Standing};
 use super::{BuilderPut, Builders, ConfirmRemoved, Confirmed, PutBuilder, ReportBuilder, Reported};
-use crate::domain::build::BuilderKey;
 use crate::domain::{Digest, Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::{Batch, Revision};
+use crate::store::answered::Answered;
 use crate::store::claims::next_token;
 use crate::store::edit::Decision;
 use crate::store::wire::{self, BuilderRow};
@@ -29,9 +30,10 @@ impl Builders<'_> {
         };
         let turns = [schema::builder_claim_key(namespace, key)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
-        self.store
-            .edit(&turns, &look, once, |seen| decide_put(request, seen))
-            .await
+        let put = self
+            .store
+            .edit(&turns, &look, once, |seen| decide_put(request, seen));
+        Ok(put.await?.map(Answered::into_value))
     }
 
     /// Notes where images were found, or not, and what the base is now. Only what is certainly absent is dropped, with
@@ -60,11 +62,7 @@ impl Builders<'_> {
         let reported = self
             .store
             .edit(&turns, &look, once, |seen| decide_report(request, seen));
-        let At { value, revision } = reported.await?;
-        Ok(At {
-            value: value.reported,
-            revision,
-        })
+        Ok(reported.await?.map(About::told))
     }
 
     /// Notes what became of the attempt to remove a copy: one that is gone is dropped, as for [`Self::report`]; one in
@@ -89,7 +87,10 @@ impl Builders<'_> {
     }
 }
 
-fn decide_put(request: &PutBuilder, seen: &Standing) -> Result<Decision<BuilderPut>, Error> {
+fn decide_put(
+    request: &PutBuilder,
+    seen: &Standing,
+) -> Result<Decision<Answered<BuilderPut>>, Error> {
     let old = seen.own.as_ref();
     let expected = old.map(|(_, revision)| (*revision, None));
     request
@@ -106,8 +107,9 @@ fn decide_put(request: &PutBuilder, seen: &Standing) -> Result<Decision<BuilderP
         changed,
         created: old.is_none(),
     };
+    let value = Answered::new(&seen.namespace, put);
     if request.validate_only {
-        return Ok(Decision::nothing(seen.wall, put));
+        return Ok(Decision::nothing(seen.moment.wall, value));
     }
     let mut batch = seen.batch();
     if changed {
@@ -116,20 +118,13 @@ fn decide_put(request: &PutBuilder, seen: &Standing) -> Result<Decision<BuilderP
     } else {
         seen.guard_own(&mut batch);
     }
-    Ok(Decision { batch, value: put })
-}
-
-/// What a Report answers, and of which builder.
-pub struct ReportAnswer {
-    pub namespace: Namespace,
-    pub builder: BuilderKey,
-    pub reported: Reported,
+    Ok(Decision { batch, value })
 }
 
 fn decide_report(
     request: &ReportBuilder,
     seen: &Standing,
-) -> Result<Decision<ReportAnswer>, Error> {
+) -> Result<Decision<Answered<About<Reported>>>, Error> {
     let (own, _) = seen.own()?;
     let mut after = seen.generations.clone();
     let now = seen.now();
@@ -141,13 +136,9 @@ fn decide_report(
     let mut batch = seen.batch();
     let mut changed = seen.put_generations(&mut batch, &after)?;
     changed |= tell_base(&mut batch, seen, own, request.base_digest)?;
-    let value = ReportAnswer {
-        namespace: seen.namespace().clone(),
-        builder: seen.key.clone(),
-        reported: Reported { effects, changed },
-    };
+    let value = About::answered(seen, Reported { effects, changed });
     if request.validate_only {
-        return Ok(Decision::nothing(seen.wall, value));
+        return Ok(Decision::nothing(seen.moment.wall, value));
     }
     Ok(Decision { batch, value })
 }
@@ -184,7 +175,7 @@ fn decide_confirm(request: &ConfirmRemoved, seen: &Standing) -> Result<Decision<
     let changed = seen.put_generations(&mut batch, &after)?;
     let value = Confirmed { effect, changed };
     if request.validate_only {
-        return Ok(Decision::nothing(seen.wall, value));
+        return Ok(Decision::nothing(seen.moment.wall, value));
     }
     Ok(Decision { batch, value })
 }

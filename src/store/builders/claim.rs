@@ -1,29 +1,17 @@
 //! What is done under a claim or a pin: handing in, giving back, renewing.
 
+use super::answer::About;
 use super::rows::{LookAt, Part, Standing, subject};
 use super::{AbandonBuilder, Builders, CompleteBuilder, Completed, Pinned};
-use crate::domain::build::{BuilderKey, Claim, ClaimRefused, Failures, Pin, PinId, Token};
+use crate::domain::build::{BuilderKey, Claim, ClaimRefused, Failures, Moment, Pin, PinId, Token};
 use crate::domain::{Namespace, Timestamp};
 use crate::error::Error;
 use crate::kv::{Batch, Guard, Revision};
-use crate::store::claims::Moment;
+use crate::store::answered::Answered;
+use crate::store::claims::note;
 use crate::store::edit::{Decision, Look, View};
 use crate::store::wire::{self, BuilderRow};
 use crate::store::{At, schema};
-
-/// What a Complete answers, and of which builder.
-pub struct CompleteAnswer {
-    pub namespace: Namespace,
-    pub builder: BuilderKey,
-    pub completed: Completed,
-}
-
-/// What an Abandon answers, and of which builder.
-pub struct AbandonAnswer {
-    pub namespace: Namespace,
-    pub builder: BuilderKey,
-    pub retry_at: Option<Timestamp>,
-}
 
 /// A look at a pin.
 struct LookAtPin<'a> {
@@ -35,7 +23,6 @@ struct LookAtPin<'a> {
 struct SeenPin {
     is_known: bool,
     pin: Option<(Pin, Revision)>,
-    wall: Timestamp,
     moment: Moment,
 }
 
@@ -47,16 +34,11 @@ impl Look for LookAtPin<'_> {
             schema::builder_key(self.namespace, self.key),
             schema::pin_key(self.namespace, self.key, self.id),
         ];
-        let [own, pin] = view
-            .get(&keys)
-            .await?
-            .try_into()
-            .expect("as many rows as keys");
+        let [own, pin] = view.rows(&keys).await?;
         let pin = pin.map(|row| Ok::<_, Error>((wire::decode_pin(row.value)?, row.revision)));
         Ok(SeenPin {
             is_known: own.is_some(),
             pin: pin.transpose()?,
-            wall: view.now,
             moment: view.moment,
         })
     }
@@ -85,11 +67,7 @@ impl Builders<'_> {
             let id = self.new_pin(seen);
             decide_complete(request, seen, id)
         });
-        let At { value, revision } = completed.await?;
-        Ok(At {
-            value: value.completed,
-            revision,
-        })
+        Ok(completed.await?.map(About::told))
     }
 
     /// Gives a claim back without an image; after a failure nobody is told to build until the time that it returns, if
@@ -112,11 +90,7 @@ impl Builders<'_> {
         let abandoned = self
             .store
             .edit(&turns, &look, once, |seen| decide_abandon(request, seen));
-        let At { value, revision } = abandoned.await?;
-        Ok(At {
-            value: value.retry_at,
-            revision,
-        })
+        Ok(abandoned.await?.map(About::told))
     }
 
     /// Gives a claim its whole time again. Durable when it returns.
@@ -136,13 +110,10 @@ impl Builders<'_> {
         let turns = [schema::builder_claim_key(namespace, key)];
         let decide = |seen: &Standing| {
             seen.own()?;
-            let claim = seen.held(token)?.renewed(seen.now());
             let mut batch = seen.batch();
-            seen.put_claim(&mut batch, &claim);
-            Ok(Decision {
-                batch,
-                value: claim,
-            })
+            let renewed = seen.claim_place().renew(&mut batch, token);
+            let value = renewed.map_err(|refused| seen.refused(refused))?;
+            Ok(Decision { batch, value })
         };
         self.store.edit_always(&turns, &look, decide).await
     }
@@ -162,7 +133,7 @@ impl Builders<'_> {
             if !seen.is_known {
                 return Err(Error::NotFound(subject(namespace, key)));
             }
-            let now = seen.moment.now();
+            let now = seen.moment.steady;
             let Some((pin, revision)) = seen.pin.as_ref().filter(|(pin, _)| pin.is_live(now))
             else {
                 return Err(Error::Claim {
@@ -171,11 +142,11 @@ impl Builders<'_> {
                 });
             };
             let pin = pin.renewed(now);
-            let mut batch = Batch::new(seen.wall.millis());
+            let mut batch = Batch::new(seen.moment.wall.millis());
             batch
                 .guard(Guard::Unchanged(row.clone(), *revision))
                 .put(row.clone(), wire::encode_pin(&pin));
-            seen.moment.note(&mut batch);
+            note(&mut batch, &seen.moment);
             Ok(Decision {
                 batch,
                 value: Pinned { id, pin },
@@ -195,7 +166,7 @@ impl Builders<'_> {
         let look = LookAtPin { namespace, key, id };
         let row = schema::pin_key(namespace, key, id);
         let decide = |seen: &SeenPin| {
-            let mut batch = Batch::new(seen.wall.millis());
+            let mut batch = Batch::new(seen.moment.wall.millis());
             if let Some((_, revision)) = &seen.pin {
                 batch
                     .guard(Guard::Unchanged(row.clone(), *revision))
@@ -216,18 +187,15 @@ fn decide_complete(
     request: &CompleteBuilder,
     seen: &Standing,
     id: PinId,
-) -> Result<Decision<CompleteAnswer>, Error> {
+) -> Result<Decision<Answered<About<Completed>>>, Error> {
     let (own, _) = seen.own()?;
-    let claim = seen.held(request.token)?;
+    let mut batch = seen.batch();
+    let ended = seen.claim_place().end(&mut batch, request.token);
+    let claim = ended.map_err(|refused| seen.refused(refused))?;
     // Whoever granted the claim saw that there is room.
     let mut after = seen.generations.clone();
     let generation = after.add(request.built.clone(), seen.now()).clone();
-    let mut batch = seen.batch();
-    seen.end_claim(&mut batch, claim);
-    let new = seen.generation_key(generation.sequence);
-    batch
-        .guard(Guard::Absent(new.clone()))
-        .put(new, wire::encode_generation(&generation)?);
+    seen.add_generation(&mut batch, &generation)?;
     // What somebody told since the build began is newer.
     let (base_digest, base_told) = match generation.base_digest {
         Some(found) if own.base_told <= claim.token => (Some(found), claim.token),
@@ -250,26 +218,23 @@ fn decide_complete(
             pinned => pinned.map(Some),
         }
     });
-    let value = CompleteAnswer {
-        namespace: seen.namespace().clone(),
-        builder: seen.key.clone(),
-        completed: Completed {
-            pin: pin.transpose()?.flatten(),
-            generation,
-        },
+    let completed = Completed {
+        pin: pin.transpose()?.flatten(),
+        generation,
     };
+    let value = About::answered(seen, completed);
     Ok(Decision { batch, value })
 }
 
 fn decide_abandon(
     request: &AbandonBuilder,
     seen: &Standing,
-) -> Result<Decision<AbandonAnswer>, Error> {
+) -> Result<Decision<Answered<About<Option<Timestamp>>>>, Error> {
     let (own, _) = seen.own()?;
-    let claim = seen.held(request.token)?;
     let now = seen.now();
     let mut batch = seen.batch();
-    seen.end_claim(&mut batch, claim);
+    let ended = seen.claim_place().end(&mut batch, request.token);
+    ended.map_err(|refused| seen.refused(refused))?;
     let failures = request.failure.as_ref().map(|failure| {
         let before = own.failures.as_ref();
         Failures::after(before, failure.error.clone(), failure.retry_after, now)
@@ -284,10 +249,6 @@ fn decide_abandon(
         };
         seen.put_own(&mut batch, &row)?;
     }
-    let value = AbandonAnswer {
-        namespace: seen.namespace().clone(),
-        builder: seen.key.clone(),
-        retry_at,
-    };
+    let value = About::answered(seen, retry_at);
     Ok(Decision { batch, value })
 }

@@ -1,13 +1,12 @@
 //! Removing a builder.
 
-use super::answer::Deleted;
 use super::rows::{all_of, entry, subject};
 use super::{Builders, DeleteBuilder, Pinned, StoredBuilder};
-use crate::domain::build::{BuilderKey, Claim, PinId, Sequence};
-use crate::domain::{Namespace, Timestamp};
+use crate::domain::Namespace;
+use crate::domain::build::{BuilderKey, Claim, Moment, PinId, Sequence};
 use crate::error::Error;
 use crate::kv::{Batch, Guard, Revision, Versioned};
-use crate::store::claims::Moment;
+use crate::store::answered::Answered;
 use crate::store::edit::{Decision, Look, View, as_seen};
 use crate::store::epoch::Known;
 use crate::store::{At, Precondition, schema, wire};
@@ -25,7 +24,6 @@ struct SeenRows {
     pins: Vec<(u64, Versioned)>,
     seen_at: Revision,
     known: Known,
-    wall: Timestamp,
     moment: Moment,
 }
 
@@ -42,11 +40,7 @@ impl Look for LookAtRows<'_> {
             schema::builder_key(namespace, key),
             schema::builder_claim_key(namespace, key),
         ];
-        let [own, claim] = view
-            .get(&keys)
-            .await?
-            .try_into()
-            .expect("as many rows as keys");
+        let [own, claim] = view.rows(&keys).await?;
         Ok(SeenRows {
             own,
             claim,
@@ -54,7 +48,6 @@ impl Look for LookAtRows<'_> {
             pins: all_of(view, schema::pins(namespace), key).await?,
             seen_at: view.revision(),
             known: view.known.clone(),
-            wall: view.now,
             moment: view.moment,
         })
     }
@@ -87,27 +80,23 @@ impl Builders<'_> {
             if is_in_use && !request.force {
                 return Err(Error::InUse(subject()));
             }
-            let value = Deleted(was);
+            let value = Answered::new(namespace, was);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.wall, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
             Ok(Decision {
                 batch: seen.plan(namespace, key, own),
                 value,
             })
         });
-        let At { value, revision } = deleted.await?;
-        Ok(At {
-            value: value.0,
-            revision,
-        })
+        Ok(deleted.await?.map(Answered::into_value))
     }
 }
 
 impl SeenRows {
     /// What can be read of it.
     fn read(&self, namespace: &Namespace, key: &BuilderKey, own: &Versioned) -> StoredBuilder {
-        let now = self.moment.now();
+        let now = self.moment.steady;
         let row = wire::decode_builder(key, own.value.clone()).unwrap_or_default();
         let claim = self.claim.as_ref();
         let claim: Option<Claim> = claim.and_then(|row| wire::decode_claim(row.value.clone()).ok());
@@ -128,7 +117,7 @@ impl SeenRows {
 
     /// Whoever adds a generation, a claim or a pin guards the builder's own row.
     fn plan(&self, namespace: &Namespace, key: &BuilderKey, own: &Versioned) -> Batch {
-        let mut batch = Batch::new(self.wall.millis());
+        let mut batch = Batch::new(self.moment.wall.millis());
         let own_key = schema::builder_key(namespace, key);
         let claim_key = schema::builder_claim_key(namespace, key);
         batch

@@ -5,6 +5,7 @@
 
 mod acquire;
 mod answer;
+mod batch;
 mod change;
 mod claim;
 mod delete;
@@ -12,12 +13,10 @@ mod prune;
 mod read;
 mod request;
 mod rows;
-mod sweep;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub(super) use self::sweep::sweep_claims;
 use super::Store;
 use super::precondition::Precondition;
 use super::request::RequestId;

@@ -62,7 +62,7 @@ fn decide_prune(request: &PruneBuilder, seen: &Standing) -> Result<Decision<Prun
         changed,
     };
     if request.validate_only {
-        return Ok(Decision::nothing(seen.wall, value));
+        return Ok(Decision::nothing(seen.moment.wall, value));
     }
     Ok(Decision { batch, value })
 }

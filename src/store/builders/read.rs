@@ -69,7 +69,7 @@ impl Builders<'_> {
                 place,
                 (&own, value.revision),
                 claim,
-                view.moment.now(),
+                view.moment.steady,
             ));
             last = row;
         }

@@ -139,6 +139,13 @@ pub fn parse_builder_part(row: &[u8]) -> Result<(BuilderKey, u64), Error> {
     Ok((parse_builder(builder)?, u64::from_be_bytes(*number)))
 }
 
+/// The number of one of a builder's generations or pins, whose row starts with that builder's part.
+pub fn number_after(part: &[u8], row: &[u8]) -> Result<u64, Error> {
+    let number = row.strip_prefix(part).and_then(|rest| rest.try_into().ok());
+    let number = number.ok_or_else(|| corrupt("a row of a builder is none", row))?;
+    Ok(u64::from_be_bytes(number))
+}
+
 /// The row of a target.
 pub fn build_target_row(key: &TargetKey) -> Bytes {
     joined(&[key.name.as_str(), key.version.as_str()]).into()

@@ -6,120 +6,29 @@ use super::{
     AppliedTargets, BumpedTargets, ClaimedTarget, NextTarget, ObservedTarget, TargetEntry,
     TransitionedTarget,
 };
-use crate::domain::Namespace;
 use crate::domain::build::TargetKey;
 use crate::kv::Revision;
-use crate::store::request::Remembered;
-use crate::store::wire::{Outcome, Recorded, TargetAnswer, TargetRow};
-use crate::store::{At, Stored};
+use crate::store::answered::{Answer, Recalled};
+use crate::store::wire::{Recorded, TargetAnswer, TargetRow};
 
-/// An answer, and which namespace it is about.
-pub struct Answered<T> {
-    namespace: Namespace,
-    value: T,
-}
-
-/// An answer that can be written down.
-pub trait Answer: Sized {
-    /// Gives what was written its revision.
-    fn settle(&mut self, revision: Revision);
-
-    /// Whether anything was written.
-    fn has_changed(&self) -> bool {
-        true
-    }
-
-    fn is_worth_remembering(&self) -> bool {
-        true
-    }
-
-    /// The answer, and the revision of what it tells; [`Revision::ZERO`] where that is its own.
-    fn written(&self) -> Option<(TargetAnswer, Revision)>;
-
-    fn read(answer: TargetAnswer, recalled: &Recalled) -> Option<Self>;
-}
-
-/// What else is known of an answer that was written down.
-pub struct Recalled {
-    namespace: Namespace,
-    revision: Revision,
-    changed: bool,
-}
-
-// === impl Answered ===
-
-impl<T> Answered<T> {
-    pub fn new(namespace: &Namespace, value: T) -> Self {
-        Self {
-            namespace: namespace.clone(),
-            value,
-        }
-    }
-
-    pub fn into_value(self) -> T {
-        self.value
+impl From<TargetAnswer> for Recorded {
+    fn from(answer: TargetAnswer) -> Self {
+        Self::Targets(Box::new(answer))
     }
 }
 
-impl<T: Answer> Remembered for Answered<T> {
-    fn settle(&mut self, revision: Revision) {
-        self.value.settle(revision);
-    }
+impl TryFrom<Recorded> for TargetAnswer {
+    type Error = ();
 
-    fn is_worth_remembering(&self) -> bool {
-        self.value.is_worth_remembering()
-    }
-
-    fn outcomes(&self) -> Vec<Outcome> {
-        let outcome = |(answer, revision)| Outcome {
-            stored: Some(Stored {
-                namespace: self.namespace.clone(),
-                record: Recorded::Targets(Box::new(answer)),
-                revision,
-            }),
-            changed: self.value.has_changed(),
-            created: false,
-        };
-        self.value.written().map(outcome).into_iter().collect()
-    }
-
-    fn recall(mut outcomes: Vec<Outcome>) -> Option<Self> {
-        let outcome = outcomes.pop()?;
-        let stored = outcome.stored?;
-        let Recorded::Targets(answer) = stored.record else {
-            return None;
-        };
-        let recalled = Recalled {
-            namespace: stored.namespace,
-            revision: stored.revision,
-            changed: outcome.changed,
-        };
-        Some(Self {
-            value: T::read(*answer, &recalled)?,
-            namespace: recalled.namespace,
-        })
-    }
-}
-
-impl<T> At<T> {
-    /// The same of what is made of it.
-    pub(super) fn map<U>(self, make: impl FnOnce(T) -> U) -> At<U> {
-        At {
-            value: make(self.value),
-            revision: self.revision,
+    fn try_from(recorded: Recorded) -> Result<Self, ()> {
+        match recorded {
+            Recorded::Targets(answer) => Ok(*answer),
+            _ => Err(()),
         }
     }
 }
-
-// === impl Answer ===
 
 impl TargetEntry {
-    pub(super) fn settle(&mut self, revision: Revision) {
-        if self.revision == Revision::ZERO {
-            self.revision = revision;
-        }
-    }
-
     fn row(&self) -> TargetRow {
         TargetRow {
             target: Arc::clone(&self.target),
@@ -131,14 +40,16 @@ impl TargetEntry {
 }
 
 impl Answer for AppliedTargets {
+    type Record = TargetAnswer;
+
     fn settle(&mut self, revision: Revision) {
-        if AppliedTargets::has_changed(self) {
+        if self.has_changed() {
             self.graph_revision = revision;
         }
     }
 
     fn has_changed(&self) -> bool {
-        AppliedTargets::has_changed(self)
+        self.created + self.updated + self.deleted > 0
     }
 
     fn written(&self) -> Option<(TargetAnswer, Revision)> {
@@ -149,7 +60,7 @@ impl Answer for AppliedTargets {
             deleted,
             graph_revision,
         } = *self;
-        let is_kept = !AppliedTargets::has_changed(self);
+        let is_kept = !self.has_changed();
         let answer = TargetAnswer::Applied {
             created,
             updated,
@@ -183,8 +94,12 @@ impl Answer for AppliedTargets {
 
 /// A target that was forgotten.
 impl Answer for TargetEntry {
+    type Record = TargetAnswer;
+
     fn settle(&mut self, revision: Revision) {
-        TargetEntry::settle(self, revision);
+        if self.revision == Revision::ZERO {
+            self.revision = revision;
+        }
     }
 
     fn written(&self) -> Option<(TargetAnswer, Revision)> {
@@ -204,6 +119,8 @@ impl Answer for TargetEntry {
 }
 
 impl Answer for TransitionedTarget {
+    type Record = TargetAnswer;
+
     fn settle(&mut self, revision: Revision) {
         self.entry.settle(revision);
     }
@@ -225,7 +142,7 @@ impl Answer for TransitionedTarget {
 }
 
 impl Answer for Vec<TargetKey> {
-    fn settle(&mut self, _revision: Revision) {}
+    type Record = TargetAnswer;
 
     fn written(&self) -> Option<(TargetAnswer, Revision)> {
         Some((TargetAnswer::Reset(self.clone()), Revision::ZERO))
@@ -240,7 +157,7 @@ impl Answer for Vec<TargetKey> {
 }
 
 impl Answer for Vec<ObservedTarget> {
-    fn settle(&mut self, _revision: Revision) {}
+    type Record = TargetAnswer;
 
     fn written(&self) -> Option<(TargetAnswer, Revision)> {
         Some((TargetAnswer::Observed(self.clone()), Revision::ZERO))
@@ -255,6 +172,8 @@ impl Answer for Vec<ObservedTarget> {
 }
 
 impl Answer for BumpedTargets {
+    type Record = TargetAnswer;
+
     fn settle(&mut self, revision: Revision) {
         self.graph_revision = revision;
     }
@@ -281,6 +200,8 @@ impl Answer for BumpedTargets {
 
 /// Only a claim is remembered: who finds nothing to do asks again.
 impl Answer for NextTarget {
+    type Record = TargetAnswer;
+
     fn settle(&mut self, revision: Revision) {
         match self {
             Self::Claimed(claimed) => claimed.entry.settle(revision),

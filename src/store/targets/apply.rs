@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::load::{All, Everything};
+use super::load::{All, Claims, Everything};
 use super::rows::SeenTarget;
 use super::{AppliedTargets, ApplyTargets, BuildTargets};
 use crate::domain::Namespace;
 use crate::domain::build::{Graph, GraphError, Progress, Source, State, Target, TargetKey};
 use crate::error::Error;
 use crate::kv::{Batch, Guard};
+use crate::store::answered::{Answer, Answered};
+use crate::store::claims::note;
 use crate::store::edit::Decision;
-use crate::store::targets::answer::Answered;
 use crate::store::wire::{self, TargetRow};
 use crate::store::{At, namespaces, schema};
 
@@ -21,7 +22,9 @@ impl BuildTargets<'_> {
     /// another label, or is forgotten, has no claim any more.
     ///
     /// [`Error::Graph`] for one that is named twice, an unknown dependency, a cycle and too many;
-    /// [`Error::GraphChanged`] for another `if_graph_revision`. Where a row was lost, so that what is declared makes no graph
+    /// [`Error::GraphChanged`] for another `if_graph_revision`; [`Error::TooLarge`] where more than 21,840 get other
+    /// dependencies or another label, or more than 32,760 are forgotten: only what changes is written, and one batch
+    /// takes no more. Where a row was lost, so that what is declared makes no graph
     /// any more, this is what declares it again.
     pub async fn apply(
         &self,
@@ -32,6 +35,7 @@ impl BuildTargets<'_> {
         let look = Everything {
             store: self.store,
             namespace,
+            claims: Claims::None,
         };
         let turns = [schema::build_graph_key(namespace)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
@@ -45,11 +49,11 @@ impl BuildTargets<'_> {
                     current,
                 });
             }
-            let mut batch = Batch::new(seen.now.millis());
+            let mut batch = seen.batch();
             let applied = new.plan(&mut batch, namespace, seen)?;
             let value = Answered::new(namespace, applied);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.now, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
             Ok(Decision { batch, value })
         };
@@ -148,9 +152,9 @@ impl<'a> Declared<'a> {
         within_bytes(bytes)?;
         Graph::new(all).map_err(Box::new)?;
         loaded.change(batch, namespace);
-        seen.moment.note(batch);
+        note(batch, &seen.moment);
         if applied.created > 0 {
-            namespaces::need(batch, namespace, seen.namespace.as_ref(), seen.now)?;
+            namespaces::need(batch, namespace, seen.namespace.as_ref(), seen.moment.wall)?;
         } else if applied.updated == 0 {
             batch.frees_space();
         }
@@ -174,7 +178,7 @@ impl<'a> Declared<'a> {
             target: target.clone(),
             source: self.source.clone(),
             progress,
-            updated_at: seen.moment.now(),
+            updated_at: seen.moment.steady,
         }
     }
 }
@@ -193,12 +197,4 @@ pub fn within_bytes(found: usize) -> Result<(), Error> {
         return Err(Error::Graph(Box::new(large)));
     }
     Ok(())
-}
-
-// === impl AppliedTargets ===
-
-impl AppliedTargets {
-    pub(super) fn has_changed(&self) -> bool {
-        self.created + self.updated + self.deleted > 0
-    }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::answer::Answered;
 use super::apply::within_bytes;
-use super::load::{All, Everything};
+use super::load::{All, Claims, Everything};
 use super::rows::not_found;
 use super::{BuildTargets, BumpTarget, BumpedTarget, BumpedTargets};
 use crate::domain::build::{Because, Bump, Bumped, Graph, Progress, Target};
 use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::Batch;
+use crate::store::answered::Answered;
+use crate::store::claims::note;
 use crate::store::edit::Decision;
 use crate::store::wire::{self, TargetRow};
 use crate::store::{At, namespaces, schema};
@@ -40,15 +41,16 @@ impl BuildTargets<'_> {
         let look = Everything {
             store: self.store,
             namespace,
+            claims: Claims::None,
         };
         let turns = [schema::build_graph_key(namespace)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
         let decide = |seen: &All| {
-            let mut batch = Batch::new(seen.now.millis());
+            let mut batch = seen.batch();
             let bumped = plan(&mut batch, namespace, request, seen)?;
             let value = Answered::new(namespace, bumped);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.now, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
             Ok(Decision { batch, value })
         };
@@ -83,7 +85,7 @@ fn plan(
     let mut all: Vec<_> = old
         .map(|seen| (seen.row.target.clone(), seen.row.progress.state))
         .collect();
-    let mut bytes = loaded.bytes();
+    let mut bytes = loaded.bytes;
     let mut told = Vec::with_capacity(bumped.len());
     for bumped in bumped {
         // What was bumped is of this very graph.
@@ -94,7 +96,7 @@ fn plan(
         let row = TargetRow {
             target: Arc::new(old.row.target.at_version(bumped.version.clone())),
             source: old.row.source.clone(),
-            updated_at: seen.moment.now(),
+            updated_at: seen.moment.steady,
             progress,
         };
         let value = wire::encode_declared_target(&row)?;
@@ -106,8 +108,8 @@ fn plan(
     within_bytes(bytes)?;
     Graph::new(all).map_err(Box::new)?;
     loaded.change(batch, namespace);
-    seen.moment.note(batch);
-    namespaces::need(batch, namespace, seen.namespace.as_ref(), seen.now)?;
+    note(batch, &seen.moment);
+    namespaces::need(batch, namespace, seen.namespace.as_ref(), seen.moment.wall)?;
     Ok(BumpedTargets {
         reason: request.reason.clone(),
         bumped: told,

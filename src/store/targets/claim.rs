@@ -1,8 +1,7 @@
 //! Handing out targets, each to one worker.
 
-use super::answer::Answered;
-use super::load::{All, Everything};
-use super::rows::{SeenClaim, SeenTarget, guard_claim, refused, subject};
+use super::load::{All, Claims, Everything};
+use super::rows::{SeenTarget, refused, subject};
 use super::{
     BuildTargets, ClaimTarget, ClaimedTarget, Counted, DependencyLabel, IdleTargets, NextTarget,
     RunningTarget, TargetEntry,
@@ -14,7 +13,8 @@ use crate::domain::build::{
 };
 use crate::error::Error;
 use crate::kv::{Batch, Guard, Revision};
-use crate::store::claims::next_token;
+use crate::store::answered::Answered;
+use crate::store::claims::SeenClaim;
 use crate::store::edit::Decision;
 use crate::store::wire::{self, TargetRow};
 use crate::store::{At, schema};
@@ -30,6 +30,7 @@ impl BuildTargets<'_> {
         let look = Everything {
             store: self.store,
             namespace,
+            claims: Claims::All,
         };
         // All want the same target: so one after the other looks for it.
         let turns = [schema::build_graph_key(namespace)];
@@ -45,7 +46,7 @@ impl BuildTargets<'_> {
             };
             let claimable = graph.claimable(request.works, selects);
             let claimable = claimable.leaving(|target| !request.is_own(target));
-            let mut batch = Batch::new(seen.now.millis());
+            let mut batch = seen.batch();
             let value = match claimable.ready.first() {
                 Some(ready) => choosing.claim(&mut batch, &graph, ready)?,
                 None => choosing.idle(claimable),
@@ -74,7 +75,7 @@ struct Choosing<'a> {
 impl Choosing<'_> {
     /// The targets as they stand for the worker who asks.
     fn graph(&self) -> Result<Graph, Error> {
-        let (loaded, now) = (&self.seen.loaded, self.seen.moment.now());
+        let (loaded, now) = (&self.seen.loaded, self.seen.moment.steady);
         let mut is_held = vec![false; loaded.targets.len()];
         for (key, seen) in &self.seen.claims {
             if let Some(place) = loaded.place(key) {
@@ -96,28 +97,18 @@ impl Choosing<'_> {
         let (namespace, loaded) = (self.namespace, &self.seen.loaded);
         let key = &ready.target;
         let target = loaded.get(key).ok_or_else(|| gone(namespace, key))?;
-        let last = self.seen.claims.get(key);
-        let claim = Claim::grant(
-            last.map(|seen| &seen.claim),
-            self.request.holder.clone(),
-            next_token(self.seen.seen_at),
-            self.request.ttl,
-            self.seen.moment.now(),
-        );
+        let request = self.request;
+        let last = self.seen.claim(namespace, key);
+        let claim = last.grant(batch, self.seen.seen_at, &request.holder, request.ttl);
         let claim = claim.map_err(|cause| refused(namespace, key, cause))?;
         let mut dependencies = Vec::new();
         for below in graph.needs(key) {
             let below = loaded.get(below).ok_or_else(|| gone(namespace, below))?;
-            self.guard(batch, below);
+            self.guard_below(batch, below);
             dependencies.push(DependencyLabel::of(below));
         }
-        self.guard(batch, target);
+        batch.guard(Guard::Unchanged(target.key(namespace), target.revision));
         loaded.guard(batch, namespace);
-        batch.put(
-            schema::build_claim_key(namespace, key),
-            wire::encode_claim(&claim),
-        );
-        self.seen.moment.note(batch);
         let entry = match ready.work {
             Work::Build => self.begun(batch, target, claim)?,
             Work::Verify | Work::Publish => target.entry(namespace, Some(claim)),
@@ -129,13 +120,14 @@ impl Choosing<'_> {
         })))
     }
 
-    /// Has a batch hold only while a target is as it was seen, and while nobody comes to be at it, where that matters.
-    fn guard(&self, batch: &mut Batch, target: &SeenTarget) {
+    /// Has a batch hold only while what a target is built on is as it was seen, and while nobody comes to be at it, where
+    /// that matters.
+    fn guard_below(&self, batch: &mut Batch, target: &SeenTarget) {
         let row = target.key(self.namespace);
         batch.guard(Guard::Unchanged(row, target.revision));
         if target.row.progress.state != State::Published {
-            let key = target.target();
-            guard_claim(batch, self.namespace, key, self.seen.claims.get(key));
+            let claim = self.seen.claim(self.namespace, target.target());
+            claim.guard(batch);
         }
     }
 
@@ -160,7 +152,7 @@ impl Choosing<'_> {
         };
         let row = TargetRow {
             progress: *progress,
-            updated_at: self.seen.moment.now(),
+            updated_at: self.seen.moment.steady,
             ..(*target.row).clone()
         };
         batch.put(
@@ -171,7 +163,7 @@ impl Choosing<'_> {
     }
 
     fn idle(&self, claimable: Claimable) -> NextTarget {
-        let now = self.seen.moment.now();
+        let now = self.seen.moment.steady;
         let running = claimable.running.into_iter().filter_map(|target| {
             let claim = SeenClaim::live(self.seen.claims.get(&target), now)?;
             Some(RunningTarget {

@@ -1,12 +1,12 @@
 //! Forgetting a target.
 
-use super::answer::Answered;
-use super::load::{All, Everything};
-use super::rows::{SeenClaim, guard_claim, not_found, subject};
+use super::load::{All, Claims, Everything};
+use super::rows::{not_found, subject};
 use super::{BuildTargets, DeleteTarget, TargetEntry};
 use crate::domain::Namespace;
 use crate::error::Error;
-use crate::kv::{Batch, Guard};
+use crate::kv::Guard;
+use crate::store::answered::Answered;
 use crate::store::edit::Decision;
 use crate::store::{At, Precondition, schema};
 
@@ -24,6 +24,7 @@ impl BuildTargets<'_> {
         let look = Everything {
             store: self.store,
             namespace,
+            claims: Claims::On(key),
         };
         let turns = [schema::build_graph_key(namespace)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
@@ -42,19 +43,20 @@ impl BuildTargets<'_> {
                     has_more: dependents.next().is_some(),
                 });
             }
-            let claim = SeenClaim::live(seen.claims.get(key), seen.moment.now());
-            let value = Answered::new(namespace, target.entry(namespace, claim.cloned()));
+            let claim = seen.claim(namespace, key);
+            let was = target.entry(namespace, claim.live().cloned());
+            let value = Answered::new(namespace, was);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.now, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
-            let mut batch = Batch::new(seen.now.millis());
+            let mut batch = seen.batch();
             let row = target.key(namespace);
             batch
                 .guard(Guard::Unchanged(row.clone(), target.revision))
                 .delete(row)
-                .delete(schema::build_claim_key(namespace, key))
+                .delete(claim.key.clone())
                 .frees_space();
-            guard_claim(&mut batch, namespace, key, seen.claims.get(key));
+            claim.guard(&mut batch);
             loaded.change(&mut batch, namespace);
             Ok(Decision { batch, value })
         };

@@ -1,14 +1,13 @@
 //! Keeping a claim on a target, and giving it back.
 
-use super::rows::{Looking, Seen, SeenClaim, guard_claim, refused, rewrite};
+use super::rows::{Looking, Seen, claim_place, refused, rewrite};
 use super::{BuildTargets, ReleaseTarget, RenewTarget};
-use crate::domain::build::{Claim, ClaimRefused, TargetKey, Token};
+use crate::domain::build::Claim;
 use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
-use crate::kv::Batch;
 use crate::store::edit::Decision;
-use crate::store::wire::{self, TargetRow};
-use crate::store::{At, claims, schema};
+use crate::store::wire::TargetRow;
+use crate::store::{At, schema};
 
 impl BuildTargets<'_> {
     /// Gives a claim its whole time again. Durable when it returns. [`Error::Claim`] for one that ended.
@@ -24,19 +23,11 @@ impl BuildTargets<'_> {
         };
         let turns = [schema::build_target_key(namespace, key)];
         let decide = |seen: &Seen| {
-            let claim = held(namespace, key, request.token, seen)?;
-            let renewed = claim.renewed(seen.moment.now());
-            let mut batch = Batch::new(seen.now.millis());
-            guard_claim(&mut batch, namespace, key, seen.one().1);
-            batch.put(
-                schema::build_claim_key(namespace, key),
-                wire::encode_claim(&renewed),
-            );
-            seen.moment.note(&mut batch);
-            Ok(Decision {
-                batch,
-                value: renewed,
-            })
+            let place = claim_place(namespace, key, seen.one().1, seen.moment);
+            let mut batch = seen.batch();
+            let renewed = place.renew(&mut batch, request.token);
+            let value = renewed.map_err(|cause| refused(namespace, key, cause))?;
+            Ok(Decision { batch, value })
         };
         self.store.edit_always(&turns, &look, decide).await
     }
@@ -59,14 +50,13 @@ impl BuildTargets<'_> {
         };
         let turns = [schema::build_target_key(namespace, key)];
         let decide = |seen: &Seen| {
-            let held = held(namespace, key, request.token, seen)?;
             let (target, claim) = seen.one();
-            let now = seen.moment.now();
-            let mut batch = Batch::new(seen.now.millis());
-            guard_claim(&mut batch, namespace, key, claim);
-            let row = schema::build_claim_key(namespace, key);
-            claims::end(&mut batch, row, held, &seen.moment);
+            let place = claim_place(namespace, key, claim, seen.moment);
+            let mut batch = seen.batch();
+            let ended = place.end(&mut batch, request.token);
+            ended.map_err(|cause| refused(namespace, key, cause))?;
             if let (Some(target), Some(after)) = (target, request.retry_after) {
+                let now = seen.moment.steady;
                 let row = TargetRow {
                     progress: target.row.progress.put_off(now.plus(after)),
                     updated_at: now,
@@ -78,16 +68,4 @@ impl BuildTargets<'_> {
         };
         self.store.edit_always(&turns, &look, decide).await
     }
-}
-
-/// The claim, of whoever holds it.
-fn held<'a>(
-    namespace: &Namespace,
-    key: &TargetKey,
-    token: Token,
-    seen: &'a Seen,
-) -> Result<&'a Claim, Error> {
-    let held = SeenClaim::check(seen.one().1, Some(token), seen.moment.now());
-    let held = held.and_then(|held| held.ok_or(ClaimRefused::NotHeld));
-    held.map_err(|cause| refused(namespace, key, cause))
 }

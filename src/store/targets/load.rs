@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::rows::{STEP, SeenClaim, SeenTarget, claims};
+use super::rows::{SeenTarget, claim_place, claims};
 use super::{BuildTargets, OfGraph};
-use crate::domain::build::{Graph, GraphError, TargetKey};
-use crate::domain::{Namespace, Timestamp};
+use crate::domain::Namespace;
+use crate::domain::build::{Graph, GraphError, Moment, TargetKey};
 use crate::error::Error;
-use crate::kv::{Batch, Effect, Guard, Revision, Rows, Versioned};
-use crate::store::claims::Moment;
-use crate::store::edit::{Look, View};
+use crate::kv::{Batch, Effect, Revision, Rows, Versioned};
+use crate::store::claims::{ClaimPlace, SeenClaim};
+use crate::store::edit::{Look, View, as_of};
 use crate::store::epoch::Known;
 use crate::store::{Store, schema};
 
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub targets: Vec<SeenTarget>,
     /// The targets with their states, where all use one daemon; or why they make no graph, which only an Apply mends.
     graph: Result<Graph, GraphError>,
+    /// That the records take.
+    pub bytes: usize,
 }
 
 /// The graphs that were loaded last.
@@ -49,6 +51,14 @@ struct Kept {
 pub struct Everything<'a> {
     pub store: &'a Store,
     pub namespace: &'a Namespace,
+    pub claims: Claims<'a>,
+}
+
+/// Which claims are looked at.
+pub enum Claims<'a> {
+    None,
+    On(&'a TargetKey),
+    All,
 }
 
 /// What it saw.
@@ -56,11 +66,11 @@ pub struct All {
     /// The namespace's own row.
     pub namespace: Option<Versioned>,
     pub loaded: Arc<Loaded>,
+    /// Of those that were looked at.
     pub claims: BTreeMap<TargetKey, SeenClaim>,
     pub seen_at: Revision,
-    pub moment: Moment,
     pub known: Known,
-    pub now: Timestamp,
+    pub moment: Moment,
 }
 
 /// Bytes of records that one look reads at most: all targets, and who is at them.
@@ -84,7 +94,12 @@ pub async fn load(
     };
     let loaded = match caught_up {
         Some(loaded) => loaded,
-        None => Arc::new(Loaded::new(graph_row, rows(view, namespace).await?)?),
+        None => {
+            let rows = view
+                .all(Rows::all(schema::build_targets(namespace)))
+                .await?;
+            Arc::new(Loaded::new(graph_row, rows)?)
+        }
     };
     graphs.put(Kept {
         namespace: namespace.clone(),
@@ -92,17 +107,6 @@ pub async fn load(
         loaded: loaded.clone(),
     });
     Ok(loaded)
-}
-
-async fn rows(view: &View<'_>, namespace: &Namespace) -> Result<Vec<(Bytes, Versioned)>, Error> {
-    let mut rows = Vec::new();
-    let mut rest = Some(Rows::all(schema::build_targets(namespace)));
-    while let Some(wanted) = rest.take() {
-        let found = view.scan(&wanted, STEP).await?;
-        rest = found.rest(wanted);
-        rows.extend(found.rows);
-    }
-    Ok(rows)
 }
 
 // === impl Kept ===
@@ -174,14 +178,16 @@ impl Loaded {
         Ok(Self {
             graph_row,
             graph: Graph::new(nodes),
+            bytes: targets.iter().map(|seen| seen.bytes).sum(),
             targets,
         })
     }
 
     /// The same targets, of which some were written again.
     fn with(&self, changed: BTreeMap<usize, SeenTarget>) -> Self {
-        let mut targets = self.targets.clone();
+        let (mut targets, mut bytes) = (self.targets.clone(), self.bytes);
         for (place, seen) in changed {
+            bytes = bytes - targets[place].bytes + seen.bytes;
             targets[place] = seen;
         }
         let state = |n: usize| targets[n].row.progress.state.into();
@@ -191,6 +197,7 @@ impl Loaded {
                 Ok(graph) => Ok(graph.standing(state)),
                 Err(cause) => Err(cause.clone()),
             },
+            bytes,
             targets,
         }
     }
@@ -231,18 +238,9 @@ impl Loaded {
         }
     }
 
-    /// Bytes that the records take.
-    pub fn bytes(&self) -> usize {
-        self.targets.iter().map(|seen| seen.bytes).sum()
-    }
-
     /// Has a batch hold only while all targets are declared as they were seen.
     pub fn guard(&self, batch: &mut Batch, namespace: &Namespace) {
-        let key = schema::build_graph_key(namespace);
-        batch.guard(match self.graph_row {
-            Some(revision) => Guard::Unchanged(key, revision),
-            None => Guard::Absent(key),
-        });
+        batch.guard(as_of(schema::build_graph_key(namespace), self.graph_row));
     }
 
     /// The same, and say that they are declared otherwise now.
@@ -271,7 +269,7 @@ impl Graphs {
         kept.push_front(new);
         let mut bytes = 0;
         let fitting = kept.iter().take(Self::MAX).take_while(|kept| {
-            bytes += kept.loaded.bytes();
+            bytes += kept.loaded.bytes;
             bytes <= Self::MAX_BYTES
         });
         let fitting = fitting.count();
@@ -293,11 +291,40 @@ impl Look for Everything<'_> {
         Ok(All {
             namespace: view.row(&schema::namespace_key(namespace)).await?,
             loaded: load(self.store, view, namespace).await?,
-            claims: claims(view, namespace).await?,
+            claims: self.claims(view).await?,
             seen_at: view.revision(),
-            moment: view.moment,
             known: view.known.clone(),
-            now: view.now,
+            moment: view.moment,
         })
+    }
+}
+
+impl Everything<'_> {
+    async fn claims(&self, view: &View<'_>) -> Result<BTreeMap<TargetKey, SeenClaim>, Error> {
+        match self.claims {
+            Claims::None => Ok(BTreeMap::new()),
+            Claims::On(key) => {
+                let row = schema::build_claim_key(self.namespace, key);
+                let claim = view.row(&row).await?.map(SeenClaim::of).transpose()?;
+                Ok(claim
+                    .map(|claim| (key.clone(), claim))
+                    .into_iter()
+                    .collect())
+            }
+            Claims::All => claims(view, self.namespace).await,
+        }
+    }
+}
+
+// === impl All ===
+
+impl All {
+    /// Where the claim on a target is.
+    pub fn claim(&self, namespace: &Namespace, key: &TargetKey) -> ClaimPlace<'_> {
+        claim_place(namespace, key, self.claims.get(key), self.moment)
+    }
+
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.moment.wall.millis())
     }
 }

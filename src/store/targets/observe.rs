@@ -1,12 +1,13 @@
 //! Where targets were found, or not.
 
-use super::answer::Answered;
-use super::rows::{Looking, Seen, SeenClaim, SeenTarget, guard_claim, rewrite};
+use super::rows::{Looking, Seen, SeenTarget, claim_place, rewrite};
 use super::{BuildTargets, ObserveTargets, ObservedKind, ObservedTarget, TargetObservation};
 use crate::domain::build::{Observed, TargetKey};
 use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::Batch;
+use crate::store::answered::Answered;
+use crate::store::claims::{SeenClaim, note};
 use crate::store::edit::Decision;
 use crate::store::wire::TargetRow;
 use crate::store::{At, schema};
@@ -34,24 +35,25 @@ impl BuildTargets<'_> {
             .collect();
         let once = request.request.as_ref().filter(|_| !request.validate_only);
         let decide = |seen: &Seen| {
-            let mut batch = Batch::new(seen.now.millis());
-            let mut observed = Vec::with_capacity(keys.len());
+            let mut batch = seen.batch();
+            let planning = Planning {
+                namespace,
+                request,
+                seen,
+            };
             let known = seen.targets.iter().zip(&seen.claims);
-            for (observation, (target, claim)) in request.observations.iter().zip(known) {
-                let planning = Planning {
-                    namespace,
-                    request,
-                    seen,
-                };
-                let (target, claim) = (target.as_ref(), claim.as_ref());
-                observed.push(planning.one(&mut batch, observation, target, claim));
-            }
+            let all = request.observations.iter().zip(known);
+            let observed: Vec<ObservedTarget> = all
+                .map(|(observation, (target, claim))| {
+                    planning.one(&mut batch, observation, target.as_ref(), claim.as_ref())
+                })
+                .collect();
             if !batch.is_empty() {
-                seen.moment.note(&mut batch);
+                note(&mut batch, &seen.moment);
             }
             let value = Answered::new(namespace, observed);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.now, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
             Ok(Decision { batch, value })
         };
@@ -96,10 +98,10 @@ impl Planning<'_> {
         let Some(target) = target else {
             return told(None, ObservedKind::NotFound);
         };
-        let now = self.seen.moment.now();
+        let place = claim_place(self.namespace, target.target(), claim, self.seen.moment);
         let progress = &target.row.progress;
         let stays = |kind| told(Some(progress.state), kind);
-        if SeenClaim::live(claim, now).is_some() {
+        if place.live().is_some() {
             return stays(ObservedKind::Claimed);
         }
         if observation
@@ -121,14 +123,14 @@ impl Planning<'_> {
         }
         let row = TargetRow {
             progress: after,
-            updated_at: now,
+            updated_at: self.seen.moment.steady,
             ..(*target.row).clone()
         };
         // One that is in too many places is no reason to refuse all others.
         if let Err(refused) = rewrite(batch, self.namespace, target, &row) {
             return stays(ObservedKind::Refused(refused.to_string()));
         }
-        guard_claim(batch, self.namespace, target.target(), claim);
+        place.guard(batch);
         told(Some(row.progress.state), kind)
     }
 }

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use super::load::load;
-use super::rows::{SeenClaim, SeenTarget, not_found};
+use super::rows::{SeenTarget, not_found};
 use super::{BuildTargets, TargetEntry};
 use crate::domain::build::{Dependency, Label, TargetKey, TargetSelector};
 use crate::domain::{Invalid, Namespace};
 use crate::error::{Error, Subject};
 use crate::kv::{Key, Versioned};
+use crate::store::claims::SeenClaim;
 use crate::store::edit::View;
 use crate::store::page::Pages;
 use crate::store::walk::Cursor;
@@ -65,7 +66,7 @@ impl BuildTargets<'_> {
         let (mut found, mut bytes, mut last) = (Vec::new(), 0, None);
         let mut has_more = false;
         for seen in loaded.after(after.as_ref()) {
-            if !selector.selects(&seen.row.target, seen.row.progress.state) {
+            if !seen.is_selected(selector) {
                 continue;
             }
             bytes += seen.bytes;
@@ -148,7 +149,7 @@ async fn entries(
         .map(|seen| schema::build_claim_key(namespace, seen.target()))
         .collect();
     let claims = view.get(&claims).await?.into_iter();
-    let now = view.moment.now();
+    let now = view.moment.steady;
     let entry = |(seen, claim): (SeenTarget, Option<Versioned>)| {
         let claim = claim.map(SeenClaim::of).transpose()?;
         let claim = SeenClaim::live(claim.as_ref(), now).cloned();

@@ -1,13 +1,14 @@
 //! Taking back what failed.
 
-use super::answer::Answered;
-use super::load::{All, Everything};
-use super::rows::{SeenClaim, SeenTarget, guard_claim, rewrite, subject};
+use super::load::{All, Claims, Everything};
+use super::rows::{SeenTarget, rewrite, subject};
 use super::{BuildTargets, ResetTargets};
 use crate::domain::build::{Event, State, TargetKey, Transition};
 use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::Batch;
+use crate::store::answered::Answered;
+use crate::store::claims::{SeenClaim, note};
 use crate::store::edit::Decision;
 use crate::store::wire::TargetRow;
 use crate::store::{At, schema};
@@ -25,15 +26,16 @@ impl BuildTargets<'_> {
         let look = Everything {
             store: self.store,
             namespace,
+            claims: Claims::All,
         };
         let turns = [schema::build_graph_key(namespace)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
         let decide = |seen: &All| {
-            let mut batch = Batch::new(seen.now.millis());
+            let mut batch = seen.batch();
             let reset = plan(&mut batch, namespace, request, seen)?;
             let value = Answered::new(namespace, reset);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.now, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
             Ok(Decision { batch, value })
         };
@@ -48,11 +50,10 @@ fn plan(
     request: &ResetTargets,
     seen: &All,
 ) -> Result<Vec<TargetKey>, Error> {
-    let now = seen.moment.now();
+    let now = seen.moment.steady;
     let is_meant = |target: &&SeenTarget| {
-        let state = target.row.progress.state;
-        state == State::Error
-            && request.selector.selects(&target.row.target, state)
+        target.row.progress.state == State::Error
+            && target.is_selected(&request.selector)
             && SeenClaim::live(seen.claims.get(target.target()), now).is_none()
     };
     let meant: Vec<&SeenTarget> = seen.loaded.targets.iter().filter(is_meant).collect();
@@ -75,16 +76,11 @@ fn plan(
             updated_at: now,
             ..(*target.row).clone()
         };
-        guard_claim(
-            batch,
-            namespace,
-            target.target(),
-            seen.claims.get(target.target()),
-        );
+        seen.claim(namespace, target.target()).guard(batch);
         rewrite(batch, namespace, target, &row)?;
     }
     if !meant.is_empty() {
-        seen.moment.note(batch);
+        note(batch, &seen.moment);
     }
     Ok(meant
         .into_iter()

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::TargetEntry;
-use crate::domain::build::{Claim, ClaimRefused, TargetKey, Token};
-use crate::domain::{Invalid, Namespace, Timestamp};
+use crate::domain::build::{Claim, ClaimRefused, Moment, TargetKey, TargetSelector};
+use crate::domain::{Invalid, Namespace};
 use crate::error::{Error, Subject};
 use crate::kv::{Batch, Guard, Key, Revision, Rows, Versioned};
-use crate::store::claims::Moment;
+use crate::store::claims::{ClaimPlace, SeenClaim};
 use crate::store::edit::{Look, View};
 use crate::store::epoch::Known;
 use crate::store::schema;
@@ -23,13 +25,6 @@ pub struct SeenTarget {
     pub bytes: usize,
 }
 
-/// A claim as it was seen, dead or alive.
-#[derive(Clone, Debug)]
-pub struct SeenClaim {
-    pub claim: Claim,
-    pub revision: Revision,
-}
-
 /// A look at some targets, and at who is at them.
 pub struct Looking<'a> {
     pub namespace: &'a Namespace,
@@ -40,9 +35,8 @@ pub struct Looking<'a> {
 pub struct Seen {
     pub targets: Vec<Option<SeenTarget>>,
     pub claims: Vec<Option<SeenClaim>>,
-    pub moment: Moment,
     pub known: Known,
-    pub now: Timestamp,
+    pub moment: Moment,
 }
 
 pub fn subject(namespace: &Namespace, key: &TargetKey) -> Subject {
@@ -65,33 +59,25 @@ pub async fn claims(
     view: &View<'_>,
     namespace: &Namespace,
 ) -> Result<BTreeMap<TargetKey, SeenClaim>, Error> {
-    let mut claims = BTreeMap::new();
-    let mut rest = Some(Rows::all(schema::build_claims(namespace)));
-    while let Some(rows) = rest.take() {
-        let found = view.scan(&rows, STEP).await?;
-        rest = found.rest(rows);
-        for (row, value) in found.rows {
-            claims.insert(schema::parse_build_target(&row)?, SeenClaim::of(value)?);
-        }
-    }
-    Ok(claims)
+    let rows = view.all(Rows::all(schema::build_claims(namespace))).await?;
+    let read = |(row, value): (Bytes, Versioned)| {
+        Ok((schema::parse_build_target(&row)?, SeenClaim::of(value)?))
+    };
+    rows.into_iter().map(read).collect()
 }
 
-/// Rows that are read at once.
-pub const STEP: usize = 5000;
-
-/// Has a batch hold only while the claim on a target is as it was seen.
-pub fn guard_claim(
-    batch: &mut Batch,
+/// Where the claim on a target is.
+pub fn claim_place<'a>(
     namespace: &Namespace,
     key: &TargetKey,
-    seen: Option<&SeenClaim>,
-) {
-    let key = schema::build_claim_key(namespace, key);
-    batch.guard(match seen {
-        Some(seen) => Guard::Unchanged(key, seen.revision),
-        None => Guard::Absent(key),
-    });
+    seen: Option<&'a SeenClaim>,
+    moment: Moment,
+) -> ClaimPlace<'a> {
+    ClaimPlace {
+        key: schema::build_claim_key(namespace, key),
+        seen,
+        moment,
+    }
 }
 
 /// Has a batch write a target again, if it is as it was seen. Refuses one more place that the record has no room for.
@@ -128,41 +114,12 @@ impl SeenTarget {
         schema::build_target_key(namespace, self.target())
     }
 
+    pub fn is_selected(&self, selector: &TargetSelector) -> bool {
+        selector.selects(&self.row.target, self.row.progress.state)
+    }
+
     pub fn entry(&self, namespace: &Namespace, claim: Option<Claim>) -> TargetEntry {
         TargetEntry::of(namespace, (*self.row).clone(), claim, self.revision)
-    }
-}
-
-// === impl SeenClaim ===
-
-impl SeenClaim {
-    pub fn of(value: Versioned) -> Result<Self, Error> {
-        Ok(Self {
-            claim: wire::decode_claim(value.value)?,
-            revision: value.revision,
-        })
-    }
-
-    /// The claim, unless it has ended.
-    pub fn live(seen: Option<&Self>, now: Timestamp) -> Option<&Claim> {
-        let claim = seen.map(|seen| &seen.claim);
-        claim.filter(|claim| claim.is_live(now))
-    }
-
-    /// Refuses whoever has no right to it: without a token, where somebody is at it.
-    pub fn check(
-        seen: Option<&Self>,
-        token: Option<Token>,
-        now: Timestamp,
-    ) -> Result<Option<&Claim>, ClaimRefused> {
-        match (token, Self::live(seen, now)) {
-            (Some(token), _) => Claim::check(seen.map(|seen| &seen.claim), token, now).map(Some),
-            (None, Some(claim)) => Err(ClaimRefused::Held {
-                holder: claim.holder.clone(),
-                deadline: claim.deadline,
-            }),
-            (None, None) => Ok(None),
-        }
     }
 }
 
@@ -215,9 +172,8 @@ impl Look for Looking<'_> {
         Ok(Seen {
             targets: targets.collect::<Result<_, _>>()?,
             claims: claims.collect::<Result<_, _>>()?,
-            moment: view.moment,
             known: view.known.clone(),
-            now: view.now,
+            moment: view.moment,
         })
     }
 }
@@ -227,5 +183,9 @@ impl Seen {
     pub fn one(&self) -> (Option<&SeenTarget>, Option<&SeenClaim>) {
         let target = self.targets.first().and_then(Option::as_ref);
         (target, self.claims.first().and_then(Option::as_ref))
+    }
+
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.moment.wall.millis())
     }
 }

@@ -1,15 +1,16 @@
 //! What happens to a target.
 
-use super::answer::Answered;
-use super::rows::{Looking, Seen, SeenClaim, guard_claim, not_found, refused, rewrite, subject};
+use super::rows::{Looking, Seen, claim_place, not_found, refused, rewrite, subject};
 use super::{BuildTargets, TargetEntry, TransitionTarget, TransitionedTarget};
-use crate::domain::build::Transition;
+use crate::domain::build::{Claim, ClaimRefused, Token, Transition};
 use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::{Batch, Guard, Revision};
+use crate::store::answered::Answered;
+use crate::store::claims::{ClaimPlace, note};
 use crate::store::edit::Decision;
 use crate::store::wire::TargetRow;
-use crate::store::{At, Precondition, claims, schema};
+use crate::store::{At, Precondition, schema};
 
 impl BuildTargets<'_> {
     /// Says what happened to a target. Durable when it returns.
@@ -35,11 +36,11 @@ impl BuildTargets<'_> {
         let turns = [schema::build_target_key(namespace, &request.target)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
         let decide = |seen: &Seen| {
-            let mut batch = Batch::new(seen.now.millis());
+            let mut batch = seen.batch();
             let told = plan(&mut batch, namespace, request, seen)?;
             let value = Answered::new(namespace, told);
             if request.validate_only {
-                return Ok(Decision::nothing(seen.now, value));
+                return Ok(Decision::nothing(seen.moment.wall, value));
             }
             Ok(Decision { batch, value })
         };
@@ -55,11 +56,11 @@ fn plan(
     seen: &Seen,
 ) -> Result<TransitionedTarget, Error> {
     let key = &request.target;
-    let now = seen.moment.now();
     let (target, claim) = seen.one();
+    let place = claim_place(namespace, key, claim, seen.moment);
+    let refused = |cause| refused(namespace, key, cause);
     // First, since whoever is at a target that was forgotten is to learn that the claim has ended.
-    let held = SeenClaim::check(claim, request.token, now)
-        .map_err(|cause| refused(namespace, key, cause))?;
+    let held = right(&place, request.token).map_err(refused)?;
     let target = target.ok_or_else(|| not_found(namespace, key))?;
     let when = Precondition::of_etag(request.if_etag);
     let about = || subject(namespace, key);
@@ -72,21 +73,22 @@ fn plan(
             illegal,
         })?;
     let keeps = request.keep_claim && !request.event.is_failure();
-    guard_claim(batch, namespace, key, claim);
-    if let Some(ended) = held.filter(|_| !keeps) {
-        let row = schema::build_claim_key(namespace, key);
-        claims::end(batch, row, ended, &seen.moment);
+    match held {
+        Some(held) if !keeps => {
+            place.end(batch, held.token).map_err(refused)?;
+        }
+        Some(_) | None => place.guard(batch),
     }
     let held = held.filter(|_| keeps).cloned();
     match after {
         Transition::To(after) => {
             let row = TargetRow {
                 progress: *after,
-                updated_at: now,
+                updated_at: seen.moment.steady,
                 ..(*target.row).clone()
             };
             rewrite(batch, namespace, target, &row)?;
-            seen.moment.note(batch);
+            note(batch, &seen.moment);
             Ok(TransitionedTarget {
                 entry: TargetEntry::of(namespace, row, held, Revision::ZERO),
                 changed: true,
@@ -100,5 +102,20 @@ fn plan(
                 changed: false,
             })
         }
+    }
+}
+
+/// Refuses whoever has no right to a target: without a token, where somebody is at it.
+fn right<'a>(
+    place: &ClaimPlace<'a>,
+    token: Option<Token>,
+) -> Result<Option<&'a Claim>, ClaimRefused> {
+    match (token, place.live()) {
+        (Some(token), _) => place.held(token).map(Some),
+        (None, Some(claim)) => Err(ClaimRefused::Held {
+            holder: claim.holder.clone(),
+            deadline: claim.deadline,
+        }),
+        (None, None) => Ok(None),
     }
 }

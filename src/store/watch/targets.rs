@@ -114,7 +114,7 @@ impl WatchTargets {
         let read =
             |row: Option<Versioned>| row.map(|row| SeenTarget::of(key.clone(), row)).transpose();
         let (now, before) = (read(value)?, read(previous)?);
-        let is_selected = |seen: &SeenTarget| self.selects(seen);
+        let is_selected = |seen: &SeenTarget| seen.is_selected(&self.selector);
         if !now.iter().chain(&before).any(is_selected) {
             return Ok(None);
         }
@@ -135,11 +135,6 @@ impl WatchTargets {
         };
         Ok(Some(event))
     }
-
-    fn selects(&self, seen: &SeenTarget) -> bool {
-        self.selector
-            .selects(&seen.row.target, seen.row.progress.state)
-    }
 }
 
 impl Records for Walk {
@@ -158,10 +153,7 @@ impl Records for Walk {
         let mut targets = Vec::with_capacity(found.rows.len());
         for (row, value) in found.rows {
             let seen = SeenTarget::of(schema::parse_build_target(&row)?, value)?;
-            if self
-                .selector
-                .selects(&seen.row.target, seen.row.progress.state)
-            {
+            if seen.is_selected(&self.selector) {
                 targets.push(weighed(&self.namespace, &seen, |target| target));
             }
         }

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{read_instant, stored_instant};
-use crate::domain::build::{Claim, Noted, Pin, Sequence, Token, Ttl};
+use crate::domain::build::{Claim, Moment, Pin, Sequence, Token, Ttl};
 use crate::domain::{Digest, Invalid};
 use crate::error::Error;
 use crate::proto::storage as pb;
 use crate::store::schema;
 
-pub fn encode_steady(noted: &Noted) -> Bytes {
+pub fn encode_steady(noted: &Moment) -> Bytes {
     let record = pb::SteadyRecord {
         steady: Some(stored_instant(noted.steady)),
         wall: Some(stored_instant(noted.wall)),
@@ -20,13 +20,13 @@ pub fn encode_steady(noted: &Noted) -> Bytes {
     record.encode_to_vec().into()
 }
 
-pub fn decode_steady(value: Bytes) -> Result<Noted, Error> {
+pub fn decode_steady(value: Bytes) -> Result<Moment, Error> {
     let corrupt = |why: &dyn std::fmt::Display| {
         Error::corrupt(format!("the note of the steady clock: {why}"))
     };
     let record = pb::SteadyRecord::decode(value).map_err(|cause| corrupt(&cause))?;
     let read = || {
-        Ok(Noted {
+        Ok(Moment {
             steady: read_instant(record.steady)?,
             wall: read_instant(record.wall)?,
         })

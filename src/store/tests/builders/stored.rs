@@ -143,7 +143,7 @@ fn answers(given: u64) -> Vec<wire::Outcome> {
 
 #[test]
 fn what_is_stored_of_builders_is_as_it_was_and_reads_back() {
-    let noted = crate::domain::build::Noted {
+    let noted = crate::domain::build::Moment {
         steady: at(1000),
         wall: at(900),
     };

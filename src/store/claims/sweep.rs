@@ -1,9 +1,10 @@
 //! Removing claims and pins that have ended, of builders and of build targets.
 
+use std::time::Duration;
+
 use crate::domain::{Namespace, Timestamp};
 use crate::error::Error;
 use crate::kv::{Batch, CommitError, Guard, Rows, Snapshot, Table, Versioned};
-use crate::store::claims::ENDED_KEPT;
 use crate::store::{Store, schema, wire};
 
 /// What a sweep removed of them.
@@ -14,6 +15,9 @@ pub struct SweptClaims {
     /// Whether there is more to remove at once.
     pub has_more: bool,
 }
+
+/// How long the row of a claim is kept that has ended: far longer than any write takes.
+pub(super) const ENDED_KEPT: Duration = Duration::from_secs(3600);
 
 /// Rows of a table that a sweep removes at most, in one batch.
 const REMOVED: usize = 500;
@@ -27,7 +31,7 @@ pub async fn sweep_claims(
     snapshot: &dyn Snapshot,
     namespace: &Namespace,
 ) -> Result<SweptClaims, Error> {
-    let now = store.moment().now();
+    let now = store.moment().steady;
     let is_over = |deadline: Timestamp| now >= deadline.plus(ENDED_KEPT);
     let has_claim_ended = |row: &Versioned| {
         let claim = wire::decode_claim(row.value.clone());
