@@ -145,11 +145,6 @@ impl Graph {
         })
     }
 
-    pub fn get(&self, key: &TargetKey) -> Option<(&Target, State)> {
-        let n = self.position(key)?;
-        Some((&self.node(n).target, self.state(n)))
-    }
-
     /// What of the graph a target is built on.
     pub fn needs(&self, key: &TargetKey) -> impl Iterator<Item = &TargetKey> {
         let node = self.position(key).map(|n| self.node(n));
@@ -162,11 +157,6 @@ impl Graph {
         let node = self.position(key).map(|n| self.node(n));
         let needed_by = node.map_or(&[][..], |node| &node.needed_by);
         needed_by.iter().map(|&n| self.node(n).target.key())
-    }
-
-    /// The target of that name whose version is the newest.
-    pub fn newest(&self, name: &TargetName) -> Option<&Target> {
-        Some(&self.links.versions(name).last()?.target)
     }
 
     /// The target that a dependency stands for; none for an external one.

@@ -38,18 +38,13 @@ impl Graph {
         let mut has_failed = vec![false; self.len()];
         for &n in self.links.topological.iter().rev() {
             let (node, state) = (self.node(n), self.state(n));
-            let list = match state {
-                State::Error => &mut has_failed,
-                _ if is_left(state) => &mut is_wanted,
-                _ => continue,
-            };
-            list[n] = is_selected(&node.target, state);
-            if !list[n] && node.needed_by.iter().any(|&above| is_wanted[above]) {
-                match state {
-                    State::Error => has_failed[n] = true,
-                    _ => is_wanted[n] = true,
-                }
+            let is_error = state == State::Error;
+            if !is_error && !is_left(state) {
+                continue;
             }
+            let is_asked = is_selected(&node.target, state)
+                || node.needed_by.iter().any(|&above| is_wanted[above]);
+            (is_wanted[n], has_failed[n]) = (is_asked && !is_error, is_asked && is_error);
         }
         let mut blocked: Vec<Option<Obstacle>> = vec![None; self.len()];
         for &n in self.links.topological.iter().filter(|&&n| is_wanted[n]) {

@@ -12,13 +12,17 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn of(&self, graph: &Graph, all_works: &[Work]) -> Claimable {
-        let mut keys: Vec<_> = graph.targets().map(|(target, ..)| target.key()).collect();
-        keys.sort();
-        let named =
-            |list: &str, n: usize| list.split_whitespace().any(|one| key_of(one) == *keys[n]);
+        let targets = graph.targets();
+        let mut targets: Vec<_> = targets
+            .map(|(target, state, _)| (target.key(), state))
+            .collect();
+        targets.sort();
+        let named = |list: &str, n: usize| {
+            list.split_whitespace()
+                .any(|one| key_of(one) == *targets[n].0)
+        };
         let standing = |n: usize| {
-            let (_, state) = graph.get(keys[n]).unwrap();
-            let standing = TargetStanding::from(state);
+            let standing = TargetStanding::from(targets[n].1);
             TargetStanding {
                 is_here: standing.is_here && !named(self.elsewhere, n),
                 is_held: named(self.held, n),

@@ -127,7 +127,7 @@ fn a_dependency_is_on_the_newest_version_that_suits_it() {
     }
     assert_eq!(
         graph(versions.trim_end_matches("; "))
-            .newest(&"a".parse().unwrap())
+            .resolve(&"a".parse().unwrap())
             .unwrap()
             .key(),
         &key_of("a@2")
