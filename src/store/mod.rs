@@ -53,8 +53,8 @@ pub use self::backup::{BackupPart, BackupStream, LastBackup};
 pub use self::builders::{
     AbandonBuilder, AcquireBuilder, Acquired, Acquisition, BuilderEntry, BuilderObservation,
     BuilderPut, Builders, CompleteBuilder, Completed, ConfirmRemoved, Confirmed, DeleteBuilder,
-    Failure, Judged, Pinned, PruneBuilder, PruneVerdict, Pruned, PutBuilder, ReportBuilder,
-    Reported, StoredBuilder,
+    Failure, Judged, Pinned, PruneBuilder, Pruned, PutBuilder, ReportBuilder, Reported,
+    StoredBuilder,
 };
 pub use self::cache::{
     BuildCache, Hit, HitKind, LocalMiss, Looked, Lookup, Miss, Skipped, SourceMiss,

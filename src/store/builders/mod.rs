@@ -22,7 +22,7 @@ use super::precondition::Precondition;
 use super::request::RequestId;
 use crate::domain::build::{
     BuilderKey, Built, Claim, Effect, Failures, Generation, Holder, KeepLast, Location, Pin, PinId,
-    Policy, Presence, Reach, Reason, Removal, Sequence, Token, Ttl,
+    Policy, Presence, Reach, Reason, Removal, Sequence, Token, Ttl, Verdict,
 };
 use crate::domain::{Digest, Namespace, Timestamp};
 use crate::kv::Revision;
@@ -263,25 +263,10 @@ pub struct Pruned {
 /// What becomes of some copies of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// With the copies only that the verdict is about.
+    /// With the copies only that the verdict is about. To be removed means that the caller may, and confirms what became
+    /// of each.
     pub generation: Generation,
-    pub verdict: PruneVerdict,
-}
-
-/// Why the copies of a generation may go or stay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PruneVerdict {
-    /// The caller may remove them, and confirms what became of each.
-    Remove,
-    /// The newest within reach.
-    Newest,
-    Pinned {
-        holder: Holder,
-        until: Timestamp,
-    },
-    KeepLast,
-    InUse,
-    TooYoung,
+    pub verdict: Verdict,
 }
 
 /// A ConfirmRemoved: what became of the attempt to remove a copy.

@@ -1,9 +1,9 @@
 //! Deciding which images may go.
 
 use super::rows::{LookAt, Part, Standing};
-use super::{Builders, Judged, PruneBuilder, PruneVerdict, Pruned};
+use super::{Builders, Judged, PruneBuilder, Pruned};
 use crate::domain::Namespace;
-use crate::domain::build::{Generation, Generations, Keep, Prune, PruneDecision, Reach, Verdict};
+use crate::domain::build::{Generation, Generations, Prune, PruneDecision, Reach};
 use crate::error::Error;
 use crate::store::edit::Decision;
 use crate::store::{At, schema};
@@ -79,16 +79,6 @@ fn judged(decision: &PruneDecision<'_>, after: &Generations) -> Judged {
             copies: copies.map(|(place, copy)| (place.clone(), *copy)).collect(),
             ..generation.clone()
         },
-        verdict: match decision.verdict {
-            Verdict::Remove => PruneVerdict::Remove,
-            Verdict::Keep(Keep::Newest) => PruneVerdict::Newest,
-            Verdict::Keep(Keep::Pinned { holder, until }) => PruneVerdict::Pinned {
-                holder: holder.clone(),
-                until,
-            },
-            Verdict::Keep(Keep::KeepLast) => PruneVerdict::KeepLast,
-            Verdict::Keep(Keep::InUse) => PruneVerdict::InUse,
-            Verdict::Keep(Keep::TooYoung) => PruneVerdict::TooYoung,
-        },
+        verdict: decision.verdict.clone(),
     }
 }

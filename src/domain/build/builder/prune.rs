@@ -41,24 +41,24 @@ pub struct PruneDecision<'a> {
     pub generation: &'a Generation,
     /// Where the copies are that the verdict is about: all of them within reach.
     pub copies: Vec<&'a Location>,
-    pub verdict: Verdict<'a>,
+    pub verdict: Verdict,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum Verdict {
     /// It is none of the newest, old enough, and nobody uses it. Its record goes when its copies are confirmed to have
     /// gone.
     Remove,
-    Keep(Keep<'a>),
+    Keep(Keep),
 }
 
 /// Why a generation stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keep<'a> {
+pub enum Keep {
     /// The newest within reach. It is never removed.
     Newest,
     Pinned {
-        holder: &'a Holder,
+        holder: Holder,
         until: Timestamp,
     },
     /// One of the last that the policy keeps.
@@ -172,12 +172,7 @@ impl<'a> Prune<'a> {
     }
 
     /// `place` is how many newer ones there are, of what is not retired.
-    fn keeps(
-        &self,
-        now: Timestamp,
-        generation: &Generation,
-        place: Option<usize>,
-    ) -> Option<Keep<'a>> {
+    fn keeps(&self, now: Timestamp, generation: &Generation, place: Option<usize>) -> Option<Keep> {
         if place == Some(0) {
             return Some(Keep::Newest);
         }
@@ -188,7 +183,7 @@ impl<'a> Prune<'a> {
         let live = pins.filter(|pin| pin.is_live(now));
         if let Some(pin) = live.max_by_key(|pin| pin.deadline) {
             return Some(Keep::Pinned {
-                holder: &pin.holder,
+                holder: pin.holder.clone(),
                 until: pin.deadline,
             });
         }

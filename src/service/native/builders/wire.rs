@@ -1,16 +1,14 @@
 //! Messages of `Builders` from the domain's types.
 
 use crate::domain::build::{
-    BuilderKey, Effect, Generation, Location, Policy, Probe, Reason, Sighting,
+    BuilderKey, Effect, Generation, Keep, Location, Policy, Probe, Reason, Sighting, Verdict,
 };
 use crate::proto::v1 as pb;
 use crate::service::native::claims::{claim_message, digest_message, duration_message};
 use crate::service::native::configs::wire::platform_message;
 use crate::service::native::wire::{descriptor_message, etag_message};
 use crate::service::time_message;
-use crate::store::{
-    Acquired, Acquisition, BuilderEntry, Judged, Pinned, PruneVerdict, StoredBuilder,
-};
+use crate::store::{Acquired, Acquisition, BuilderEntry, Judged, Pinned, StoredBuilder};
 
 fn key_message(key: &BuilderKey) -> pb::BuilderKey {
     pb::BuilderKey {
@@ -167,12 +165,14 @@ pub fn effect_message(effect: Effect) -> i32 {
 
 pub fn judged_message(judged: Judged) -> pb::PruneDecision {
     let (verdict, pin) = match judged.verdict {
-        PruneVerdict::Remove => (pb::PruneVerdict::Remove, None),
-        PruneVerdict::Newest => (pb::PruneVerdict::Newest, None),
-        PruneVerdict::Pinned { holder, until } => (pb::PruneVerdict::Pinned, Some((holder, until))),
-        PruneVerdict::KeepLast => (pb::PruneVerdict::KeepLast, None),
-        PruneVerdict::InUse => (pb::PruneVerdict::InUse, None),
-        PruneVerdict::TooYoung => (pb::PruneVerdict::TooYoung, None),
+        Verdict::Remove => (pb::PruneVerdict::Remove, None),
+        Verdict::Keep(Keep::Newest) => (pb::PruneVerdict::Newest, None),
+        Verdict::Keep(Keep::Pinned { holder, until }) => {
+            (pb::PruneVerdict::Pinned, Some((holder, until)))
+        }
+        Verdict::Keep(Keep::KeepLast) => (pb::PruneVerdict::KeepLast, None),
+        Verdict::Keep(Keep::InUse) => (pb::PruneVerdict::InUse, None),
+        Verdict::Keep(Keep::TooYoung) => (pb::PruneVerdict::TooYoung, None),
     };
     let (holder, until) = pin.unzip();
     pb::PruneDecision {

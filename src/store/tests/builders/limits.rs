@@ -83,7 +83,7 @@ async fn a_builder_that_is_full_can_be_pruned_and_deleted(on: &On) {
     on.at(2000);
     let pruned = builders.prune(&ns(), &PruneBuilder::new(key())).await;
     let pruned = pruned.unwrap().value.judged.into_iter();
-    let goes = pruned.filter(|judged| judged.verdict == PruneVerdict::Remove);
+    let goes = pruned.filter(|judged| judged.verdict == Verdict::Remove);
     assert_eq!(goes.count(), many as usize - 1);
     let unsure = (1..=many).map(|number| observed(number, "reg", Presence::Unknown));
     on.report(unsure.collect()).await;

@@ -13,8 +13,8 @@ mod stored;
 
 use super::*;
 use crate::domain::build::{
-    Ages, BuilderKey, Built, ClaimRefused, Effect, Holder, Location, PinId, Policy, Presence,
-    Probe, Reach, Reason, Removal, Sequence, Token, Ttl,
+    Ages, BuilderKey, Built, ClaimRefused, Effect, Holder, Keep, Location, PinId, Policy, Presence,
+    Probe, Reach, Reason, Removal, Sequence, Token, Ttl, Verdict,
 };
 use crate::domain::{ImageName, RunPlatform};
 
@@ -253,15 +253,15 @@ impl On {
 fn judged(pruned: &Pruned) -> String {
     let one = |judged: &Judged| {
         let verdict = match &judged.verdict {
-            PruneVerdict::Remove => {
+            Verdict::Remove => {
                 let places = judged.generation.copies.keys().map(Location::as_str);
                 format!("remove at {}", places.collect::<Vec<_>>().join("+"))
             }
-            PruneVerdict::Newest => "newest".to_owned(),
-            PruneVerdict::Pinned { holder, .. } => format!("pinned by {holder}"),
-            PruneVerdict::KeepLast => "keep last".to_owned(),
-            PruneVerdict::InUse => "in use".to_owned(),
-            PruneVerdict::TooYoung => "too young".to_owned(),
+            Verdict::Keep(Keep::Newest) => "newest".to_owned(),
+            Verdict::Keep(Keep::Pinned { holder, .. }) => format!("pinned by {holder}"),
+            Verdict::Keep(Keep::KeepLast) => "keep last".to_owned(),
+            Verdict::Keep(Keep::InUse) => "in use".to_owned(),
+            Verdict::Keep(Keep::TooYoung) => "too young".to_owned(),
         };
         format!("{} {verdict}", judged.generation.sequence.0)
     };

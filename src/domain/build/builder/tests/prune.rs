@@ -119,11 +119,10 @@ fn what_somebody_is_about_to_use_stays_v3() {
         in_use: &case.in_use,
     };
     let last = prune.decide(at(9), &generations).pop().unwrap();
-    let holder = "b".parse().unwrap();
     assert_eq!(
         last.verdict,
         Verdict::Keep(Keep::Pinned {
-            holder: &holder,
+            holder: "b".parse().unwrap(),
             until: at(20)
         })
     );

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use self::steps::{PLACES, Step, step};
 use super::*;
 use crate::domain::build::{
-    Decision as Decided, Failures, Generations, Pin, Prune, Standing, Verdict, decide,
+    Decision as Decided, Failures, Generations, Pin, Prune, Standing, decide,
 };
 
 /// What is known of the builder, by the rules alone.
@@ -262,7 +262,7 @@ async fn take(on: &mut On, model: &mut Model, step: Step) {
             };
             let before = model.generations.clone();
             let decided = prune.decide(now, &before);
-            let removed = |judged: &&Judged| judged.verdict == PruneVerdict::Remove;
+            let removed = |judged: &&Judged| judged.verdict == Verdict::Remove;
             let judged = answer.unwrap().value.judged;
             assert_eq!(judged.len(), decided.len());
             let gone = decided
