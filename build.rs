@@ -55,6 +55,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".imagestore.v1.Descriptor.platform")
         .codec_path("crate::proto::Codec")
         .extern_path(
+            ".imagestore.v1.ListImagesResponse",
+            "crate::proto::listing::native::ListImagesResponse",
+        )
+        .extern_path(
+            ".imagestore.v1.StreamImagesResponse",
+            "crate::proto::listing::native::StreamImagesResponse",
+        )
+        .extern_path(
             ".containerd.services.images.v1.ListImagesResponse",
             "crate::proto::listing::ListImagesResponse",
         )

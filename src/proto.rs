@@ -9,6 +9,7 @@ pub(crate) use self::codec::Codec;
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 pub mod v1 {
     tonic::include_proto!("imagestore.v1");
+    pub use crate::proto::listing::native::{ListImagesResponse, StreamImagesResponse};
 }
 
 /// Containerd's API, as far as it is served: its packages as modules.

@@ -1,6 +1,7 @@
 //! The gRPC faces of the store.
 
 mod containerd;
+mod encode;
 #[cfg(test)]
 mod fixture;
 mod layer;

@@ -2,10 +2,11 @@
 
 use super::edit::Reads;
 use super::page::{Page, PageRequest};
+use super::parts::StoredImage;
 use super::precondition::Precondition;
 use super::query::ImageQuery;
 use super::request::RequestId;
-use super::stream::ImageStream;
+use super::stream::{Chunk, ImageStream, LongRead, Make};
 use super::walk::{ImageWalk, Walk};
 use super::watch::{ImageWatch, WatchImages};
 use super::write::{Act, Applied, ImageWrite, Writes};
@@ -273,6 +274,16 @@ impl<'a> Images<'a> {
         query: &ImageQuery,
         page: &PageRequest,
     ) -> Result<Page<Stored<Image>>, Error> {
+        let page = self.list_stored(query, page).await?;
+        page.try_map(Stored::read)
+    }
+
+    /// [`Self::list`] for who need not read the records.
+    pub(crate) async fn list_stored(
+        &self,
+        query: &ImageQuery,
+        page: &PageRequest,
+    ) -> Result<Page<Stored<StoredImage>>, Error> {
         super::page::images(self.store, query, page).await
     }
 
@@ -286,7 +297,16 @@ impl<'a> Images<'a> {
     /// [`Error::TooManySnapshots`] at once when too many are under way; the stream ends with
     /// [`Error::SnapshotExpired`] when it takes too long to read.
     pub async fn stream(&self, query: ImageQuery) -> Result<ImageStream, Error> {
-        super::stream::images(self.store, query).await
+        self.stream_of(query, Stored::read).await
+    }
+
+    /// [`Self::stream`] of what each record is made into.
+    pub(crate) async fn stream_of<T: Send + 'static>(
+        &self,
+        query: ImageQuery,
+        make: Make<T>,
+    ) -> Result<LongRead<Chunk<T>>, Error> {
+        super::stream::images(self.store, query, make).await
     }
 
     /// What changes of the records that match, in the order of the revisions, each once and none left

@@ -80,7 +80,7 @@ pub use self::query::{DigestQuery, ImageQuery, Scope};
 pub use self::request::RequestId;
 pub use self::restore::{RestoreError, Restored, restore};
 pub use self::status::Status;
-pub use self::stream::{ImageChunk, ImageStream, LongRead};
+pub use self::stream::{Chunk, ImageChunk, ImageStream, LongRead};
 pub use self::sweep::Swept;
 use self::targets::Graphs;
 pub use self::targets::{

@@ -1,14 +1,17 @@
 //! Pages of a listing, and the tokens that lead from one to the next.
 
+use std::convert::Infallible;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::parts::StoredImage;
 use super::query::{ImageQuery, Scope};
 use super::walk::{Cursor, Walk};
 use super::{Store, StoreId, Stored, schema};
-use crate::domain::{Image, Invalid};
+use crate::domain::Invalid;
 use crate::error::Error;
 use crate::kv::Revision;
 
@@ -53,12 +56,19 @@ impl PageRequest {
 
 impl<T> Page<T> {
     /// The same page of what each item is made into.
-    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
-        Page {
-            items: self.items.into_iter().map(make).collect(),
+    pub fn map<U>(self, mut make: impl FnMut(T) -> U) -> Page<U> {
+        let made: Result<_, Infallible> = self.try_map(|item| Ok(make(item)));
+        let Ok(page) = made;
+        page
+    }
+
+    /// The same page of what each item can be made into.
+    pub fn try_map<U, E>(self, make: impl FnMut(T) -> Result<U, E>) -> Result<Page<U>, E> {
+        Ok(Page {
+            items: self.items.into_iter().map(make).collect::<Result<_, E>>()?,
             next_token: self.next_token,
             revision: self.revision,
-        }
+        })
     }
 }
 
@@ -66,7 +76,7 @@ pub(super) async fn images(
     store: &Store,
     query: &ImageQuery,
     request: &PageRequest,
-) -> Result<Page<Stored<Image>>, Error> {
+) -> Result<Page<Stored<StoredImage>>, Error> {
     let fingerprint = query.fingerprint();
     let snapshot = store.snapshot().await?;
     let mut walk = Walk::new(snapshot, query.clone());

@@ -4,15 +4,17 @@
 use bytes::Bytes;
 use prost::encoding::decode_varint;
 
-use super::{schema, wire};
+use super::{Stored, schema, wire};
 use crate::domain::{Digest, Image};
 use crate::error::Error;
 
-/// A row of an image, which has not been read.
+/// A row of an image. Most of them have not been read.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredImage {
-    pub(super) name: Bytes,
-    pub(super) record: Bytes,
+    name: Bytes,
+    record: Bytes,
+    /// What it holds, where somebody had to know.
+    image: Option<Box<Image>>,
 }
 
 /// The fields of a record.
@@ -22,6 +24,8 @@ pub(crate) struct Parts<'a> {
     pub digest: Digest,
     pub size: u64,
     pub annotations: Entries<'a>,
+    /// Whether the target has URLs, a platform, an artifact type or data.
+    pub has_more: bool,
     pub labels: Entries<'a>,
     /// Encoded as the fields of a `google.protobuf.Timestamp`.
     pub created_at: &'a [u8],
@@ -35,12 +39,19 @@ pub(crate) struct Entries<'a>(&'a [u8]);
 // === impl StoredImage ===
 
 impl StoredImage {
+    /// The row of a table of images.
+    pub(super) fn new(name: Bytes, record: Bytes) -> Self {
+        Self {
+            name,
+            record,
+            image: None,
+        }
+    }
+
     #[cfg(test)]
     pub fn of(image: &Image) -> Self {
-        Self {
-            name: schema::image_row(&image.name),
-            record: wire::encode_image(image, 7).unwrap(),
-        }
+        let record = wire::encode_image(image, 7).unwrap();
+        Self::new(schema::image_row(&image.name), record)
     }
 
     /// The same with another record, which may be none.
@@ -48,21 +59,36 @@ impl StoredImage {
     pub fn with(&self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut record = self.record.to_vec();
         change(&mut record);
-        Self {
-            name: self.name.clone(),
-            record: record.into(),
-        }
+        Self::new(self.name.clone(), record.into())
     }
 
     /// The bytes of the name, by which images are ordered.
-    pub fn into_name(self) -> Bytes {
-        self.name
+    pub fn name(&self) -> &Bytes {
+        &self.name
+    }
+
+    /// What the name and the record take.
+    pub(super) fn bytes(&self) -> usize {
+        self.name.len() + self.record.len()
     }
 
     /// [`Error::Corrupt`] where it cannot be read.
-    pub fn read(&self) -> Result<Image, Error> {
-        let name = schema::parse_name(&self.name)?;
-        Ok(wire::decode_image(name, self.record.clone())?.image)
+    pub fn read(self) -> Result<Image, Error> {
+        match self.image {
+            Some(image) => Ok(*image),
+            None => {
+                let name = schema::parse_name(&self.name)?;
+                Ok(wire::decode_image(name, self.record)?.image)
+            }
+        }
+    }
+
+    /// What it holds, read no more than once. [`Error::Corrupt`] as [`Self::read`].
+    pub(super) fn image(&mut self) -> Result<&Image, Error> {
+        if self.image.is_none() {
+            self.image = Some(Box::new(self.clone().read()?));
+        }
+        Ok(self.image.as_ref().expect("it was put there"))
     }
 
     /// The fields, if they stand as this release writes them; [`Self::read`] says what is wrong with others.
@@ -77,6 +103,7 @@ impl StoredImage {
         };
         let size = target.number(3)?;
         let annotations = target.entries(4)?;
+        let has_more = !target.0.is_empty();
         target.skip_texts()?;
         let labels = v1.entries(2)?;
         let created_at = v1.instant(3)?;
@@ -91,9 +118,21 @@ impl StoredImage {
             digest,
             size,
             annotations,
+            has_more,
             labels,
             created_at,
             updated_at,
+        })
+    }
+}
+
+impl Stored<StoredImage> {
+    /// [`Error::Corrupt`] where it cannot be read.
+    pub(crate) fn read(self) -> Result<Stored<Image>, Error> {
+        Ok(Stored {
+            namespace: self.namespace,
+            record: self.record.read()?,
+            revision: self.revision,
         })
     }
 }

@@ -8,6 +8,7 @@ use futures::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout_at};
 
+use super::parts::StoredImage;
 use super::query::ImageQuery;
 use super::walk::Walk;
 use super::{LONG_READ_TIME, MAX_LONG_READS, Store, Stored};
@@ -29,9 +30,12 @@ pub struct LongRead<T> {
 pub type ImageStream = LongRead<ImageChunk>;
 
 /// Some of the images; well under 1 MiB of them as messages.
+pub type ImageChunk = Chunk<Stored<Image>>;
+
+/// Some of what a long read finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageChunk {
-    pub images: Vec<Stored<Image>>,
+pub struct Chunk<T> {
+    pub images: Vec<T>,
     /// The revision of the whole stream.
     pub revision: Revision,
 }
@@ -54,12 +58,20 @@ pub(super) const STEP: usize = 250;
 /// for each reader.
 pub(super) const CHUNK_BYTES: usize = 128 << 10;
 
-pub(super) async fn images(store: &Store, query: ImageQuery) -> Result<ImageStream, Error> {
-    long_read(store, |snapshot, send| async move {
-        produce(Walk::new(snapshot, query), &send).await
+/// The images that a query asks for, each made into something.
+pub(super) async fn images<T: Send + 'static>(
+    store: &Store,
+    query: ImageQuery,
+    make: Make<T>,
+) -> Result<LongRead<Chunk<T>>, Error> {
+    long_read(store, move |snapshot, send| async move {
+        produce(Walk::new(snapshot, query), make, &send).await
     })
     .await
 }
+
+/// What an image is made into.
+pub(super) type Make<T> = fn(Stored<StoredImage>) -> Result<T, Error>;
 
 /// Reads a snapshot as long as it takes, within bounds, and sends what it finds.
 pub(super) async fn long_read<T, F>(
@@ -106,9 +118,10 @@ where
 }
 
 /// Sends all that the walk finds; returns early when nobody reads any more.
-async fn produce(
+async fn produce<T>(
     mut walk: Walk,
-    send: &mpsc::Sender<Result<ImageChunk, Error>>,
+    make: Make<T>,
+    send: &mpsc::Sender<Result<Chunk<T>, Error>>,
 ) -> Result<(), Error> {
     let revision = walk.revision();
     let mut images = Vec::new();
@@ -118,24 +131,20 @@ async fn produce(
         for found in passed.into_iter().filter_map(|row| row.image) {
             if bytes > 0 && bytes + found.bytes > CHUNK_BYTES {
                 let images = std::mem::take(&mut images);
-                if send
-                    .send(Ok(ImageChunk { images, revision }))
-                    .await
-                    .is_err()
-                {
+                if send.send(Ok(Chunk { images, revision })).await.is_err() {
                     return Ok(());
                 }
                 sent_any = true;
                 bytes = 0;
             }
             bytes += found.bytes;
-            images.push(found.image);
+            images.push(make(found.image)?);
         }
     }
     // An empty stream still says its revision.
     if !images.is_empty() || !sent_any {
         // An error means that nobody reads any more.
-        let _ = send.send(Ok(ImageChunk { images, revision })).await;
+        let _ = send.send(Ok(Chunk { images, revision })).await;
     }
     Ok(())
 }

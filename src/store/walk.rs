@@ -9,8 +9,8 @@ use tokio::task::{self, coop};
 
 use super::parts::StoredImage;
 use super::query::{Access, ImageQuery, Range, Scope};
-use super::{Stored, images, schema};
-use crate::domain::{Image, ImageName, Namespace};
+use super::{Stored, schema};
+use crate::domain::Namespace;
 use crate::error::Error;
 use crate::kv::{Key, Revision, Rows, Snapshot, Versioned};
 
@@ -50,12 +50,12 @@ pub(super) struct Passed {
     pub image: Option<Weighed>,
 }
 
-/// A row of the table that drives the walk, and the image that it leads to.
-type Found = (Bytes, Option<(ImageName, Versioned)>);
+/// A row of the table that drives the walk, and the row of the image that it leads to, if that is asked for.
+type Found = (Bytes, Option<(Bytes, Versioned)>);
 
 /// A record with the bytes that it takes as a message, at most.
 pub(super) struct Weighed {
-    pub image: Stored<Image>,
+    pub image: Stored<StoredImage>,
     pub bytes: usize,
 }
 
@@ -115,7 +115,10 @@ impl Walk {
         };
         let mut passed = Vec::with_capacity(found.len());
         for (row, found) in found {
-            let image = self.asked_for(&namespace, found).await?;
+            let image = match found {
+                Some((name, row)) => self.asked_for(&namespace, name, row).await?,
+                None => None,
+            };
             let cursor = Cursor {
                 namespace: namespace.clone(),
                 row,
@@ -125,24 +128,29 @@ impl Walk {
         Ok(Some(passed))
     }
 
-    /// The image of a row, unless the filter refuses it.
+    /// The image of a row, unless the filter refuses it. Reads no record unless the filter needs it.
     async fn asked_for(
         &self,
         namespace: &Namespace,
-        found: Option<(ImageName, Versioned)>,
+        name: Bytes,
+        row: Versioned,
     ) -> Result<Option<Weighed>, Error> {
-        self.pause().await;
-        match found {
-            Some((name, value)) => self.weigh(namespace, name, value),
-            None => Ok(None),
-        }
-    }
-
-    /// Lets others have the thread, and deadlines be kept, between two matches that take long.
-    async fn pause(&self) {
-        if self.query.filter().is_costly() {
+        let mut record = StoredImage::new(name, row.value);
+        let filter = self.query.filter();
+        if filter.is_costly() {
+            // Lets others have the thread, and deadlines be kept, between two matches that take long.
             task::yield_now().await;
         }
+        if !filter.is_all() && !filter.matches(record.image()?) {
+            return Ok(None);
+        }
+        let bytes = record.bytes() + namespace.as_str().len() + MESSAGE_EXTRA;
+        let image = Stored {
+            namespace: namespace.clone(),
+            record,
+            revision: row.revision,
+        };
+        Ok(Some(Weighed { image, bytes }))
     }
 
     async fn found(&mut self, limit: usize) -> Result<Option<(Namespace, Vec<Found>)>, Error> {
@@ -158,52 +166,10 @@ impl Walk {
         let found = if self.by_digest {
             self.follow(&namespace, rows).await?
         } else {
-            let named = |(row, value): (Bytes, Versioned)| {
-                let name = schema::parse_name(&row)?;
-                Ok((row, Some((name, value))))
-            };
-            rows.into_iter().map(named).collect::<Result<_, Error>>()?
+            let named = |(row, value): (Bytes, Versioned)| (row.clone(), Some((row, value)));
+            rows.into_iter().map(named).collect()
         };
         Ok(Some((namespace, found)))
-    }
-
-    /// Reads on, as [`Self::step`], but reads no record unless the filter needs it.
-    async fn unread(
-        &mut self,
-        limit: usize,
-    ) -> Result<Option<(Namespace, Vec<StoredImage>)>, Error> {
-        let stored = |name, value: Versioned| StoredImage {
-            name,
-            record: value.value,
-        };
-        let (namespace, mut images) = if self.by_digest {
-            let Some((namespace, found)) = self.found(limit).await? else {
-                return Ok(None);
-            };
-            let named = found.into_iter().filter_map(|(_, found)| found);
-            let images: Vec<_> = named
-                .map(|(name, value)| stored(schema::image_row(&name), value))
-                .collect();
-            (namespace, images)
-        } else {
-            let Some((namespace, rows)) = self.read(limit).await? else {
-                return Ok(None);
-            };
-            let images = rows.into_iter().map(|(name, value)| stored(name, value));
-            (namespace, images.collect())
-        };
-        let filter = self.query.filter();
-        if !filter.is_all() {
-            let mut asked_for = Vec::new();
-            for image in images {
-                self.pause().await;
-                if filter.matches(&image.read()?) {
-                    asked_for.push(image);
-                }
-            }
-            images = asked_for;
-        }
-        Ok(Some((namespace, images)))
     }
 
     /// Walks to the end and counts.
@@ -325,13 +291,13 @@ impl Walk {
         for (row, _) in &rows {
             let (_, name) = schema::parse_digest_row(row)?;
             let is_asked_for = name.as_str().starts_with(&self.query.name_prefix);
-            names.push(is_asked_for.then_some(name));
+            names.push(is_asked_for.then(|| schema::image_row(&name)));
         }
         let table = schema::images(namespace);
         let keys: Vec<Key> = names
             .iter()
             .flatten()
-            .map(|name| table.key(schema::image_row(name)))
+            .map(|name| table.key(name.clone()))
             .collect();
         let mut records = self.snapshot.get(&keys).await?.into_iter();
         let mut found = Vec::with_capacity(names.len());
@@ -341,6 +307,7 @@ impl Walk {
                 continue;
             };
             let Some(record) = records.next().flatten() else {
+                let name = schema::parse_name(&name)?;
                 return Err(Error::corrupt(format!(
                     "the digest index names {name}, which is not there"
                 )));
@@ -348,19 +315,6 @@ impl Walk {
             found.push((row, Some((name, record))));
         }
         Ok(found)
-    }
-
-    fn weigh(
-        &self,
-        namespace: &Namespace,
-        name: ImageName,
-        value: Versioned,
-    ) -> Result<Option<Weighed>, Error> {
-        let bytes =
-            value.value.len() + name.as_str().len() + namespace.as_str().len() + MESSAGE_EXTRA;
-        let image = images::stored(namespace, name, value)?;
-        let matches = self.query.filter().matches(&image.record);
-        Ok(matches.then_some(Weighed { image, bytes }))
     }
 }
 
@@ -390,12 +344,22 @@ impl ImageWalk {
         let Some(walk) = self.walks.last_mut() else {
             return Ok(None);
         };
-        let Some((namespace, mut images)) = walk.unread(WALK_STEP).await? else {
+        let Some(passed) = walk.step(WALK_STEP).await? else {
             self.walks.pop();
             return Ok(Some(Vec::new()));
         };
-        if let Some(seen) = &mut self.seen {
-            images.retain(|image| seen.insert((namespace.clone(), image.name.clone())));
+        let mut images = Vec::with_capacity(passed.len());
+        for found in passed.into_iter().filter_map(|row| row.image) {
+            let Stored {
+                namespace, record, ..
+            } = found.image;
+            let is_new = match &mut self.seen {
+                Some(seen) => seen.insert((namespace, record.name().clone())),
+                None => true,
+            };
+            if is_new {
+                images.push(record);
+            }
         }
         Ok(Some(images))
     }

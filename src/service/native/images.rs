@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use tracing::Span;
 
 use super::wire::{self, QueryFields};
-use super::{at, namespace, once, scope, watch};
+use super::{at, listing, namespace, once, scope, watch};
 use crate::domain::{Dating, ImageName, Invalid, Namespace};
 use crate::kv::Revision;
 use crate::proto::v1 as pb;
@@ -202,11 +202,13 @@ impl pb::images_server::Images for Service {
         let token = std::mem::take(&mut request.page_token);
         let page = wire::page(request.page_size, token).map_err(refused)?;
         let query = query!(&metadata, request).map_err(refused)?;
-        let page = self.store.images().list(&query, &page).await?;
+        let page = self.store.images().list_stored(&query, &page).await?;
+        let page = page.try_map(listing::encoded)?;
         Ok(Response::new(pb::ListImagesResponse {
-            images: page.items.into_iter().map(wire::image_message).collect(),
+            encoded: page.items,
             next_page_token: page.next_token,
             revision: at(page.revision),
+            ..pb::ListImagesResponse::default()
         }))
     }
 
@@ -219,12 +221,14 @@ impl pb::images_server::Images for Service {
     ) -> Result<Response<Self::StreamStream>, Status> {
         let (metadata, _, request) = request.into_parts();
         let query = query!(&metadata, request).map_err(refused)?;
-        let chunks = self.store.images().stream(query).await?;
+        let images = self.store.images();
+        let chunks = images.stream_of(query, listing::encoded).await?;
         let messages = chunks.map(|chunk| {
             let chunk = chunk?;
             Ok(pb::StreamImagesResponse {
-                images: chunk.images.into_iter().map(wire::image_message).collect(),
+                encoded: chunk.images,
                 revision: chunk.revision.0,
+                ..pb::StreamImagesResponse::default()
             })
         });
         Ok(Response::new(Box::pin(messages)))

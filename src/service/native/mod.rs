@@ -7,6 +7,7 @@ mod claims;
 mod configs;
 mod images;
 mod import;
+mod listing;
 mod namespaces;
 mod store;
 mod verify;

@@ -114,11 +114,13 @@ impl Records for Walk {
             return Ok(None);
         };
         let found = passed.into_iter().filter_map(|row| row.image);
-        let weighed = found.map(|found| Weighed {
-            item: found.image,
-            bytes: found.bytes,
+        let weighed = found.map(|found| {
+            Ok(Weighed {
+                item: found.image.read()?,
+                bytes: found.bytes,
+            })
         });
-        Ok(Some(weighed.collect()))
+        Ok(Some(weighed.collect::<Result<_, Error>>()?))
     }
 }
 
