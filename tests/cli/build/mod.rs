@@ -1,6 +1,7 @@
 //! `imagestore build` and `imagestore builder`.
 
 mod builders;
+mod claims;
 mod directories;
 mod ending;
 mod real;
