@@ -25,7 +25,7 @@ pub struct Greeting {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     There(Option<Digest>),
-    Read(Manifest),
+    Read(Box<Manifest>),
     NotThere,
     /// It does not know the method.
     OtherMethod,

@@ -118,7 +118,7 @@ impl Host {
     /// The manifest, or nothing where there is none; or why that is not known.
     pub async fn manifest(&self, place: Place<'_>) -> Result<Option<Manifest>, String> {
         match self.answer(place, Sought::Manifest).await {
-            Answer::Read(manifest) => Ok(Some(manifest)),
+            Answer::Read(manifest) => Ok(Some(*manifest)),
             Answer::NotThere => Ok(None),
             answer => Err(self.why(&answer)),
         }
@@ -238,7 +238,8 @@ impl Host {
                 Answer::OtherMethod => continue,
                 Answer::There(said) if sought == Sought::Manifest => {
                     let read = manifest::read(response, said).await;
-                    read.map(Answer::Read).map_err(Answer::Nothing)
+                    read.map(|manifest| Answer::Read(Box::new(manifest)))
+                        .map_err(Answer::Nothing)
                 }
                 answer => Ok(answer),
             };
