@@ -21,7 +21,7 @@ use crate::cli::output::{self, Output};
 use crate::domain::build::{Mode, TargetKey};
 use crate::proto::v1::{
     ApplyTargetsRequest, ApplyTargetsResponse, ObserveMode, ObserveTargetsRequest, ObservedKind,
-    TargetObservation, TargetSelector,
+    ObservedTarget, TargetObservation, TargetSelector,
 };
 
 /// Tell the server what there is to build in a directory, and what is there already
@@ -178,43 +178,8 @@ impl Scan {
                 request_id: request_id(),
             };
             let results = client.observe(request).await?.into_inner().results;
-            for (result, (_, found)) in results.into_iter().zip(some) {
-                let kind = result.kind();
-                let state = state_name(result.state());
-                let reason = match kind {
-                    ObservedKind::Undecided => found.why_unknown(),
-                    ObservedKind::Refused => result.reason,
-                    ObservedKind::Claimed => "somebody is at it".to_owned(),
-                    ObservedKind::Outdated => "it changed meanwhile".to_owned(),
-                    ObservedKind::Unspecified
-                    | ObservedKind::Changed
-                    | ObservedKind::Unchanged
-                    | ObservedKind::NotFound => String::new(),
-                };
-                match kind {
-                    ObservedKind::Undecided => {
-                        say(&format!(
-                            "imagestore: whether {} is there is not known: {reason}.",
-                            result.target
-                        ));
-                    }
-                    ObservedKind::Refused => {
-                        say(&format!("imagestore: {}: {reason}.", result.target))
-                    }
-                    ObservedKind::Unspecified
-                    | ObservedKind::Changed
-                    | ObservedKind::Unchanged
-                    | ObservedKind::Claimed
-                    | ObservedKind::NotFound
-                    | ObservedKind::Outdated => {}
-                }
-                seen.push(Seen {
-                    target: result.target,
-                    state,
-                    kind: kind_name(kind),
-                    reason,
-                });
-            }
+            let results = results.into_iter().zip(some);
+            seen.extend(results.map(|(result, (_, found))| Seen::of(result, found)));
         }
         Ok(seen)
     }
@@ -276,6 +241,39 @@ fn kind_name(kind: ObservedKind) -> &'static str {
         ObservedKind::Refused => "refused",
         ObservedKind::NotFound => "not_found",
         ObservedKind::Outdated => "outdated",
+    }
+}
+
+impl Seen {
+    /// With what the service made of it; what a person should know is said.
+    fn of(result: ObservedTarget, found: &Found) -> Self {
+        let (kind, state) = (result.kind(), state_name(result.state()));
+        let target = result.target;
+        let reason = match kind {
+            ObservedKind::Undecided => {
+                let why = found.why_unknown();
+                say(&format!(
+                    "imagestore: whether {target} is there is not known: {why}."
+                ));
+                why
+            }
+            ObservedKind::Refused => {
+                say(&format!("imagestore: {target}: {}.", result.reason));
+                result.reason
+            }
+            ObservedKind::Claimed => "somebody is at it".to_owned(),
+            ObservedKind::Outdated => "it changed meanwhile".to_owned(),
+            ObservedKind::Unspecified
+            | ObservedKind::Changed
+            | ObservedKind::Unchanged
+            | ObservedKind::NotFound => String::new(),
+        };
+        Self {
+            target,
+            state,
+            kind: kind_name(kind),
+            reason,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::again::request_id;
+use super::written::read_text;
 use crate::cli::failure::system_reason;
 
 /// A folder that nobody else reads, and that goes away.
@@ -35,7 +36,7 @@ impl Scratch {
 
     /// The first word of a file that a command may have written.
     pub fn word<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
-        let text = std::fs::read_to_string(self.path(name)).ok()?;
+        let text = read_text(&self.path(name)).ok()?;
         text.split_whitespace().next()?.parse().ok()
     }
 }

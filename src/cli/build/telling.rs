@@ -4,7 +4,7 @@
 //! signals are heard all the same: a thread of its own writes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub async fn settled() {
         }),
         _room: None,
     };
-    while let Err(std::sync::mpsc::TrySendError::Full(again)) = TELLER.acts.try_send(act) {
+    while let Err(TrySendError::Full(again)) = TELLER.acts.try_send(act) {
         act = again;
         time::sleep(PAUSE).await;
     }

@@ -83,13 +83,15 @@ impl Show {
 
     pub fn ended(&self, name: &str, outcome: &Outcome) {
         let count = match outcome {
-            Outcome::Done(_) => &self.done,
-            Outcome::Failed { .. } => &self.failed,
+            Outcome::Done(_) => Some(&self.done),
+            Outcome::Failed { .. } => Some(&self.failed),
             Outcome::PutOff { .. } | Outcome::Stopped | Outcome::Lost(_) | Outcome::Refused(_) => {
-                &AtomicU64::new(0)
+                None
             }
         };
-        count.fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         if let Form::Bars(bars) = &self.form {
             let counts = [&self.done, &self.failed].map(|count| count.load(Ordering::Relaxed));
             let total = match counts {
