@@ -30,7 +30,7 @@ pub use self::ls::{ClaimRecord, first_line};
 pub use self::run::holder;
 
 use self::config::Config;
-use self::source::SourceImage;
+use self::source::{Renderer, SourceImage};
 use super::connect::Common;
 use super::failure::{Failure, say};
 use crate::domain::Invalid;
@@ -40,8 +40,9 @@ use crate::proto::v1::TargetSelector;
 /// Build the images of a directory, in the order of what they are built on
 ///
 /// A directory with a Dockerfile.template and a changelog is an image, as docker-pkg has them; so is one with a
-/// Dockerfile and a version: a file called version, or LABEL org.opencontainers.image.version. imagestore.toml says how images are built, tested, pushed and removed; without one, with Docker. The
-/// server keeps what is to be built and who is at it, so that many workers can build at once.
+/// Dockerfile and a version: a file called version, or LABEL org.opencontainers.image.version. imagestore.toml says
+/// how images are built, tested, pushed and removed; without one, with Docker. The server keeps what is to be built
+/// and who is at it, so that many workers can build at once.
 #[derive(Debug, clap::Args)]
 pub struct Build {
     #[command(subcommand)]
@@ -60,6 +61,9 @@ enum Command {
     Graph(graph::Graph),
     Reset(reset::Reset),
     Ls(ls::Ls),
+    /// Render templates for another process of this program
+    #[command(hide = true)]
+    Render,
 }
 
 /// Where the images are, and how they are built.
@@ -100,6 +104,8 @@ impl Build {
             Command::Graph(graph) => graph.run(common).await,
             Command::Reset(reset) => reset.run(common).await,
             Command::Ls(ls) => ls.run(common).await,
+            Command::Render => source::serve()
+                .map_err(|why| Failure::new(format!("cannot render templates: {why}"))),
         }
     }
 
@@ -130,7 +136,10 @@ impl Place {
 
 /// The images of a directory, and on standard error what was passed over.
 async fn images(dir: PathBuf, config: Config) -> Result<BTreeMap<TargetKey, SourceImage>, Failure> {
-    let scan = move || source::scan(&dir, &config);
+    let scan = move || {
+        let mut renderer = Renderer::default();
+        source::scan(&dir, &config, &mut |order| renderer.render(order))
+    };
     let scanned = tokio::task::spawn_blocking(scan).await;
     let scanned = scanned.map_err(|why| Failure::new(format!("cannot scan: {why}")))??;
     for warning in &scanned.warnings {

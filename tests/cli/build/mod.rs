@@ -7,6 +7,7 @@ mod ending;
 mod real;
 pub mod site;
 mod steps;
+mod templates;
 mod tokens;
 mod tools;
 mod update;

@@ -10,7 +10,7 @@ use crate::cli::build::again::jittered;
 use crate::cli::build::config::Var;
 use crate::cli::build::eyes::vars;
 use crate::cli::build::scratch::Scratch;
-use crate::cli::build::source::Rendered;
+use crate::cli::build::source::{Rendered, Renderer};
 use crate::cli::build::wire;
 use crate::domain::Digest;
 use crate::domain::build::{Label, Mode, Presence, TargetName};
@@ -185,7 +185,11 @@ impl Job<'_> {
             })
             .collect();
         let (image, config) = (self.image.clone(), self.crew.config.clone());
-        let render = move || image.render(&config, &|name| labels.get(name).cloned());
+        let render = move || {
+            let mut renderer = Renderer::default();
+            let label = |name: &TargetName| labels.get(name).cloned();
+            image.render(&config, &label, &mut |order| renderer.render(order))
+        };
         match tokio::task::spawn_blocking(render).await {
             Ok(Ok(rendered)) => Ok(rendered),
             Ok(Err(failure)) => Err(failure.words()),

@@ -1,13 +1,11 @@
 //! The filters of templates, by docker-pkg's names.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 
 use minijinja::{Environment, Error, ErrorKind};
 
 use super::reference::Reference;
-use super::template::Shared;
-use crate::cli::build::config::Config;
+use super::template::{Settings, Shared, asked};
 use crate::domain::Invalid;
 use crate::domain::build::TargetName;
 
@@ -16,13 +14,12 @@ const PROXY_FILE: &str = "/etc/apt/apt.conf.d/80_proxy";
 /// What stands for a label while it is looked up.
 const NOT_KNOWN_YET: &str = "not-known-yet:0";
 
-pub fn add(environment: &mut Environment<'static>, config: &Config, shared: &Shared) {
+pub fn add(environment: &mut Environment<'static>, settings: &Settings, shared: &Shared) {
     let labels = shared.clone();
     environment.add_filter("image_tag", move |name: String| {
-        let name: TargetName = name
-            .parse()
+        name.parse::<TargetName>()
             .map_err(|why: Invalid| refused(why.to_string()))?;
-        let mut asked = labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = asked(&labels);
         if let Some(label) = asked.labels.get(&name) {
             return Ok(label.clone());
         }
@@ -31,20 +28,19 @@ pub fn add(environment: &mut Environment<'static>, config: &Config, shared: &Sha
     });
     environment.add_filter("upstream_version", |label: String| upstream_version(&label));
 
-    let (uids, warnings) = (config.uids.clone(), shared.clone());
+    let (uids, warnings) = (settings.uids.clone(), shared.clone());
     environment.add_filter("uid", move |user: String| match uids.get(&user) {
         Some(id) => id.to_string(),
         None => {
-            let mut asked = warnings.lock().unwrap_or_else(PoisonError::into_inner);
             let warning = format!("user {user:?} has no number in [uids], and goes by name");
-            asked.warnings.insert(warning);
+            asked(&warnings).warnings.insert(warning);
             user
         }
     });
-    let uids = config.uids.clone();
+    let uids = settings.uids.clone();
     environment.add_filter("add_user", move |user: String| add_user(&user, &uids));
 
-    let apt = Apt::new(config);
+    let apt = Apt::new(settings);
     let installs = apt.clone();
     environment.add_filter("apt_install", move |packages: String| {
         installs.install(&packages)
@@ -94,8 +90,8 @@ struct Apt {
 }
 
 impl Apt {
-    fn new(config: &Config) -> Self {
-        let variable = |name: &str| match config.variables.get(name) {
+    fn new(settings: &Settings) -> Self {
+        let variable = |name: &str| match settings.variables.get(name) {
             Some(toml::Value::String(text)) if !text.is_empty() => Some(text.clone()),
             Some(_) | None => None,
         };

@@ -1,6 +1,5 @@
 //! The images of a directory: what they are called, what they are built on, and the Dockerfile of each.
 
-mod bounds;
 mod changelog;
 mod control;
 mod dockerfile;
@@ -8,6 +7,7 @@ mod filters;
 mod found;
 mod names;
 mod reference;
+mod renderer;
 mod scan;
 mod template;
 #[cfg(test)]
@@ -17,7 +17,9 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+pub use self::renderer::{Renderer, serve};
 pub use self::scan::scan;
+pub use self::template::Engine;
 pub use self::write::{Update, write_changelogs};
 
 use self::names::base_image;
@@ -89,18 +91,19 @@ impl SourceImage {
     }
 
     /// The text of the Dockerfile, where each target that it is built on is named by its label. `labels` gives the
-    /// label of the version that the graph resolved a name to.
+    /// label of the version that the graph resolved a name to; `engine` renders templates.
     ///
     /// Fails for a file that cannot be read, a template that cannot be rendered, and a target without a label.
     pub fn render(
         &self,
         config: &Config,
         labels: &dyn Fn(&TargetName) -> Option<String>,
+        engine: Engine<'_>,
     ) -> Result<Rendered, Failure> {
         let dockerfile = match self.form {
             Form::Template => {
                 let label = |name: &TargetName| self.label_of(config, name, labels);
-                template::render(&self.dir, config, &label).map(|rendering| rendering.text)
+                template::render(&self.dir, config, &label, engine).map(|rendering| rendering.text)
             }
             Form::Dockerfile => self.replaced(config, labels),
         };

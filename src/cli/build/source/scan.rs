@@ -7,7 +7,8 @@ use super::dockerfile::{self, Dockerfile, Used};
 use super::found::{self, CHANGELOG, CONTAINERFILE, CONTROL, DOCKERFILE, Found, TEMPLATE, VERSION};
 use super::names::{Names, Referred, base_image};
 use super::{
-    Form, Scanned, SourceImage, VersionIn, changelog, control, read_file, read_text, template,
+    Engine, Form, Scanned, SourceImage, VersionIn, changelog, control, read_file, read_text,
+    template,
 };
 use crate::cli::build::config::Config;
 use crate::cli::failure::Failure;
@@ -31,8 +32,9 @@ const MAX_TOLD: usize = 10;
 /// Reads the images of a directory and of all below it. Links to directories are not followed.
 ///
 /// Fails, and names the files and lines, where what an image is called or built on cannot be told, and where two are
-/// called the same. A dependency that is no image here is left to the service, which may know it.
-pub fn scan(dir: &Path, config: &Config) -> Result<Scanned, Failure> {
+/// called the same. A dependency that is no image here is left to the service, which may know it. `engine` renders
+/// templates.
+pub fn scan(dir: &Path, config: &Config, engine: Engine<'_>) -> Result<Scanned, Failure> {
     let mut warnings = Vec::new();
     let mut wrong = Vec::new();
     let mut read = Vec::new();
@@ -59,7 +61,7 @@ pub fn scan(dir: &Path, config: &Config) -> Result<Scanned, Failure> {
     for Alone { mut image, says } in read {
         let linked = match says {
             Says::Template(declared) => {
-                image.link_template(declared, &names, config, &mut warnings)
+                image.link_template(declared, &names, config, engine, &mut warnings)
             }
             Says::Dockerfile(file) => image.link_dockerfile(file, &names, &mut warnings),
         };
@@ -251,6 +253,7 @@ impl SourceImage {
         declared: BTreeSet<Dependency>,
         names: &Names<'_>,
         config: &Config,
+        engine: Engine<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<(), String> {
         self.dependencies = declared
@@ -265,7 +268,7 @@ impl SourceImage {
                 .or_else(elsewhere)
                 .unwrap_or_else(|| format!("{name}:0")))
         };
-        let rendering = template::render(&self.dir, config, &label)?;
+        let rendering = template::render(&self.dir, config, &label, engine)?;
         for name in rendering.names {
             if !self.dependencies.iter().any(|one| one.is_on(&name)) {
                 self.dependencies

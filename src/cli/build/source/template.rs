@@ -1,12 +1,14 @@
 //! Rendering `Dockerfile.template`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja_contrib::pycompat;
+use serde::{Deserialize, Serialize};
 
-use super::bounds::{self, TOO_MUCH, Written};
 use super::filters;
 use super::found::TEMPLATE;
 use crate::cli::build::config::Config;
@@ -25,95 +27,200 @@ pub struct Rendering {
 /// The label of a target, or why there is none.
 pub type Labels<'a> = &'a dyn Fn(&TargetName) -> Result<String, String>;
 
+/// Whatever answers orders: a [`Renderer`](super::Renderer), or [`answer`] itself.
+pub type Engine<'a> = &'a mut dyn FnMut(&Order) -> Result<Answer, String>;
+
+/// A template to render, and what it is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    dir: PathBuf,
+    settings: Settings,
+    /// By the name of the target.
+    labels: BTreeMap<String, String>,
+}
+
+/// What of the worker's settings a template may see.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Settings {
+    registry: String,
+    namespace: String,
+    pub variables: BTreeMap<String, toml::Value>,
+    pub uids: BTreeMap<String, u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    Whole {
+        text: String,
+        warnings: BTreeSet<String>,
+    },
+    /// The targets whose labels it wants to know first.
+    Asks(BTreeSet<String>),
+}
+
 /// What filters know of labels, and what they were asked.
 #[derive(Debug, Default)]
 pub struct Asked {
-    pub labels: BTreeMap<TargetName, String>,
-    pub unknown: BTreeSet<TargetName>,
+    pub labels: BTreeMap<String, String>,
+    pub unknown: BTreeSet<String>,
     pub warnings: BTreeSet<String>,
 }
 
 pub type Shared = Arc<Mutex<Asked>>;
 
+/// What a template wrote.
+#[derive(Default)]
+struct Written(Vec<u8>);
+
 /// How many instructions of the template engine a template may take.
 const FUEL: u64 = 1_000_000;
+/// What a template may write.
+const MAX_BYTES: usize = 64 << 20;
 /// How often a template is rendered while it keeps asking for further labels.
 const MAX_ROUNDS: usize = 20;
 
 /// Renders the template of a directory. Fails with the file, the line and the reason.
 ///
 /// It may include what is in its directory, and nothing else.
-pub fn render(dir: &Path, config: &Config, labels: Labels<'_>) -> Result<Rendering, String> {
-    let path = dir.join(TEMPLATE);
-    let source = read_text(&path)?;
+pub fn render(
+    dir: &Path,
+    config: &Config,
+    labels: Labels<'_>,
+    engine: Engine<'_>,
+) -> Result<Rendering, String> {
+    let mut order = Order::new(dir, config);
+    let wrong = |why: &dyn std::fmt::Display| format!("{}: {why}", dir.join(TEMPLATE).display());
+    let mut names = BTreeSet::new();
+    // Filters cannot borrow, so labels are looked up between two renderings.
+    for _ in 0..MAX_ROUNDS {
+        match engine(&order)? {
+            Answer::Whole { text, warnings } => {
+                return Ok(Rendering {
+                    text,
+                    names,
+                    warnings,
+                });
+            }
+            Answer::Asks(unknown) => {
+                for text in unknown {
+                    let name: TargetName = text.parse().map_err(|why| wrong(&why))?;
+                    let label = labels(&name).map_err(|why| wrong(&why))?;
+                    order.labels.insert(text, label);
+                    names.insert(name);
+                }
+            }
+        }
+    }
+    Err(wrong(&"asks for more and more images"))
+}
+
+/// Renders a template as far as that goes with what it is told.
+pub fn answer(order: &Order) -> Result<Answer, String> {
+    let Order {
+        dir,
+        settings,
+        labels,
+    } = order;
+    let source = read_text(&order.path())?;
     let shared = Shared::default();
-    let environment = environment(dir, config, &shared);
+    asked(&shared).labels.clone_from(labels);
+    let environment = environment(dir, settings, &shared);
     let template = environment
         .template_from_named_str(TEMPLATE, &source)
         .map_err(|why| told(dir, &why))?;
-    let variables = variables(config);
-    // Filters cannot borrow, so labels are looked up between two renderings.
-    for _ in 0..MAX_ROUNDS {
-        let mut written = Written::default();
-        let rendered = template
-            .render_captured_to(&variables, &mut written)
-            .map(drop);
-        let mut asked = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown = std::mem::take(&mut asked.unknown);
-        if unknown.is_empty() {
-            rendered.map_err(|why| match why.kind() {
-                ErrorKind::UndefinedError => {
-                    let mut names = template.undeclared_variables(false);
-                    names.retain(|name| !variables.contains_key(name));
-                    let names: BTreeSet<_> = names.into_iter().collect();
-                    undefined(dir, &why, &names)
-                }
-                _ => told(dir, &why),
-            })?;
-            let mut text = String::from_utf8(written.0)
-                .map_err(|_| format!("{}: makes what is not UTF-8", path.display()))?;
-            text.push('\n');
-            return Ok(Rendering {
-                text,
-                names: asked.labels.keys().cloned().collect(),
-                warnings: std::mem::take(&mut asked.warnings),
-            });
-        }
-        for name in unknown {
-            let label = labels(&name).map_err(|why| format!("{}: {why}", path.display()))?;
-            asked.labels.insert(name, label);
-        }
+    let variables = settings.values();
+    let mut written = Written::default();
+    let rendered = template
+        .render_captured_to(&variables, &mut written)
+        .map(drop);
+    let Asked {
+        unknown, warnings, ..
+    } = std::mem::take(&mut *asked(&shared));
+    if !unknown.is_empty() {
+        return Ok(Answer::Asks(unknown));
     }
-    Err(format!("{}: asks for more and more images", path.display()))
+    rendered.map_err(|why| match why.kind() {
+        ErrorKind::UndefinedError => {
+            let mut names = template.undeclared_variables(false);
+            names.retain(|name| !variables.contains_key(name));
+            let names: BTreeSet<_> = names.into_iter().collect();
+            undefined(dir, &why, &names)
+        }
+        _ => told(dir, &why),
+    })?;
+    let mut text = String::from_utf8(written.0)
+        .map_err(|_| format!("{}: makes what is not UTF-8", order.path().display()))?;
+    text.push('\n');
+    Ok(Answer::Whole { text, warnings })
 }
 
-fn environment(dir: &Path, config: &Config, shared: &Shared) -> Environment<'static> {
+pub fn asked(shared: &Shared) -> std::sync::MutexGuard<'_, Asked> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn environment(dir: &Path, settings: &Settings, shared: &Shared) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
-    bounds::add(&mut environment);
+    environment.set_unknown_method_callback(pycompat::unknown_method_callback);
     let dir = dir.to_owned();
     environment.set_loader(move |name| included(&dir, name));
-    filters::add(&mut environment, config, shared);
+    filters::add(&mut environment, settings, shared);
     environment
 }
 
-fn variables(config: &Config) -> BTreeMap<String, Value> {
-    let text = |text: Option<&str>| Value::from(text.unwrap_or_default());
-    let mut variables = BTreeMap::from([
-        (
-            "registry".to_owned(),
-            text(config.registry.as_ref().map(AsRef::as_ref)),
-        ),
-        (
-            "namespace".to_owned(),
-            text(config.prefix.as_ref().map(AsRef::as_ref)),
-        ),
-    ]);
-    let own = config.variables.iter();
-    variables.extend(own.map(|(name, value)| (name.clone(), value_of(value))));
-    variables
+// === impl Order ===
+
+impl Order {
+    fn new(dir: &Path, config: &Config) -> Self {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        Self {
+            dir: dir.to_owned(),
+            settings: Settings {
+                registry: text(config.registry.as_ref().map(AsRef::as_ref)),
+                namespace: text(config.prefix.as_ref().map(AsRef::as_ref)),
+                variables: config.variables.clone(),
+                uids: config.uids.clone(),
+            },
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// The template.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(TEMPLATE)
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    fn values(&self) -> BTreeMap<String, Value> {
+        let mut values = BTreeMap::from([
+            ("registry".to_owned(), Value::from(&*self.registry)),
+            ("namespace".to_owned(), Value::from(&*self.namespace)),
+        ]);
+        let own = self.variables.iter();
+        values.extend(own.map(|(name, value)| (name.clone(), value_of(value))));
+        values
+    }
+}
+
+// === impl Written ===
+
+impl io::Write for Written {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.0.len() + text.len() > MAX_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn value_of(value: &toml::Value) -> Value {
@@ -169,7 +276,7 @@ fn told(dir: &Path, why: &Error) -> String {
         (ErrorKind::OutOfFuel, _) => {
             "takes too long to render; does a loop in it have no end?".to_owned()
         }
-        (ErrorKind::WriteFailure, _) => TOO_MUCH.to_owned(),
+        (ErrorKind::WriteFailure, _) => "makes more than 64 MiB of text".to_owned(),
         (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),

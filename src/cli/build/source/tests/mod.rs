@@ -29,12 +29,12 @@ fn config(dir: &Path) -> Config {
 }
 
 fn scanned(dir: &TempDir) -> Scanned {
-    scan(dir.path(), &config(dir.path())).unwrap()
+    scan(dir.path(), &config(dir.path()), &mut template::answer).unwrap()
 }
 
 /// Why a scan fails, with the paths as they are below the directory.
 fn refused(dir: &TempDir) -> String {
-    let failure = scan(dir.path(), &config(dir.path())).unwrap_err();
+    let failure = scan(dir.path(), &config(dir.path()), &mut template::answer).unwrap_err();
     below(dir, &format!("{failure:?}"))
 }
 
@@ -68,7 +68,9 @@ fn rendered(dir: &TempDir, scanned: &Scanned, key: &str) -> Result<String, Strin
         "gone" => None,
         name => Some(format!("reg.example/team/{name}:9")),
     };
-    let rendered = image.unwrap().render(&config(dir.path()), &labels);
+    let rendered = image
+        .unwrap()
+        .render(&config(dir.path()), &labels, &mut template::answer);
     match rendered {
         Ok(rendered) => {
             assert_eq!(rendered.context, image.unwrap().dir);

@@ -38,7 +38,12 @@ fn a_plain_dockerfile_is_called_as_its_path() {
 #[test]
 fn the_directory_of_the_scan_has_its_own_name() {
     let dir = tree_with(&[("app/Dockerfile", "FROM x"), ("app/version", "1")]);
-    let scanned = scan(&dir.path().join("app/."), &config(dir.path())).unwrap();
+    let scanned = scan(
+        &dir.path().join("app/."),
+        &config(dir.path()),
+        &mut template::answer,
+    )
+    .unwrap();
     assert_eq!(graph(&scanned), ["app@1 <- external x"]);
 }
 

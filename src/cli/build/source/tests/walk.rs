@@ -55,7 +55,12 @@ fn an_empty_directory_has_no_images() {
 #[test]
 fn a_directory_that_is_not_there_is_refused() {
     let dir = tree(&[]);
-    let failure = scan(&dir.path().join("x"), &Config::default()).unwrap_err();
+    let failure = scan(
+        &dir.path().join("x"),
+        &Config::default(),
+        &mut template::answer,
+    )
+    .unwrap_err();
     assert!(
         format!("{failure:?}").contains("no such file"),
         "{failure:?}"
