@@ -1,62 +1,16 @@
 //! Any sequence of calls, against what the rules say of them.
 
+mod rules;
 mod steps;
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use self::rules::{Model, reach_of};
 use self::steps::{PLACES, Step, step};
 use super::*;
-use crate::domain::build::{
-    Decision as Decided, Failures, Generations, Pin, Prune, Standing, decide,
-};
-
-/// What is known of the builder, by the rules alone.
-#[derive(Default)]
-struct Model {
-    now: i64,
-    policy: Option<Policy>,
-    generations: Generations,
-    failures: Option<Failures>,
-    claim: Option<crate::domain::build::Claim>,
-    pins: BTreeMap<PinId, Pin>,
-    /// The token and the pin that each agent had last.
-    tokens: [Option<Token>; 3],
-    mine: [Option<PinId>; 3],
-    highest: u64,
-}
-
-fn reach_of(agent: usize) -> Reach {
-    match agent {
-        0 => Reach::Anywhere,
-        agent => only(&["reg", PLACES[agent]]),
-    }
-}
-
-impl Model {
-    fn at(&self) -> Timestamp {
-        Timestamp::new(self.now, 7).unwrap()
-    }
-
-    fn holds(&self, agent: usize) -> bool {
-        let token = self.tokens[agent].unwrap_or(Token(0));
-        let claim = self.claim.as_ref();
-        crate::domain::build::Claim::check(claim, token, self.at()).is_ok()
-    }
-
-    fn forget_lost(&mut self) {
-        let generations = &self.generations;
-        self.pins
-            .retain(|_, pin| generations.get(pin.generation).is_some());
-    }
-
-    fn live_pins(&self) -> Vec<Pin> {
-        let now = self.at();
-        let live = self.pins.values().filter(|pin| pin.is_live(now));
-        live.cloned().collect()
-    }
-}
+use crate::domain::build::{Decision as Decided, Failures, Prune, Standing, decide};
 
 async fn take(on: &mut On, model: &mut Model, step: Step) {
     let builders = on.store.builders();

@@ -1,90 +1,14 @@
 //! Any sequence of calls, against a map.
 
+mod rules;
 mod steps;
-
-use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use self::steps::{Step, Whose, step};
+use self::rules::{Entry, Model, graph, key, location, of, source};
+use self::steps::{Step, step};
 use super::*;
-use crate::domain::build::{Graph, Observed, Progress, TargetStanding, Transition};
-
-#[derive(Clone, Debug)]
-struct Entry {
-    needs: BTreeSet<usize>,
-    source: bool,
-    progress: Progress,
-    /// Token and deadline and time.
-    claim: Option<(Token, i64, u64)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Model {
-    entries: BTreeMap<TargetKey, Entry>,
-    /// All tokens that were given for a name, newest last.
-    tokens: BTreeMap<TargetKey, Vec<Token>>,
-    now: i64,
-}
-
-fn key(name: usize) -> TargetKey {
-    key_of(&format!("n{name}"))
-}
-
-fn of(key: &TargetKey, needs: &BTreeSet<usize>) -> Target {
-    let needs = needs
-        .iter()
-        .map(|need| format!("n{need}").parse::<Dependency>().unwrap());
-    let label = format!("r.example/{}:{}", key.name, key.version)
-        .parse()
-        .unwrap();
-    Target::new(key.clone(), label, needs.collect(), Labels::default()).unwrap()
-}
-
-fn location(is_first: bool) -> Location {
-    place(if is_first { "host:a" } else { "host:b" })
-}
-
-fn source(is_first: bool) -> crate::domain::build::Source {
-    if is_first { "one" } else { "" }.parse().unwrap()
-}
-
-impl Model {
-    fn graph(&self) -> Result<Graph, crate::domain::build::GraphError> {
-        graph(&self.entries)
-    }
-
-    fn token(&self, key: &TargetKey, whose: Whose) -> Option<Token> {
-        let given = self.tokens.get(key).map_or(&[][..], Vec::as_slice);
-        match whose {
-            Whose::Nobody => None,
-            Whose::Last => Some(given.last().copied().unwrap_or(Token(1))),
-            Whose::Stale => Some(given.iter().rev().nth(1).copied().unwrap_or(Token(1))),
-        }
-    }
-
-    fn is_held(&self, key: &TargetKey) -> bool {
-        let claim = self.entries.get(key).and_then(|entry| entry.claim);
-        claim.is_some_and(|(_, deadline, _)| self.now < deadline)
-    }
-
-    /// Whether something may be done under a claim, or without one.
-    fn may(&self, key: &TargetKey, token: Option<Token>) -> bool {
-        let claim = self.entries.get(key).and_then(|entry| entry.claim);
-        match token {
-            None => !self.is_held(key),
-            Some(token) => self.is_held(key) && claim.is_some_and(|(held, ..)| held == token),
-        }
-    }
-}
-
-fn graph(entries: &BTreeMap<TargetKey, Entry>) -> Result<Graph, crate::domain::build::GraphError> {
-    Graph::new(
-        entries
-            .iter()
-            .map(|(key, entry)| (of(key, &entry.needs), entry.progress.state)),
-    )
-}
+use crate::domain::build::{Observed, Progress, TargetStanding, Transition};
 
 async fn take(on: &On, model: &mut Model, step: Step) {
     let calls = on.store.build_targets();
