@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::tenant_path;
+use super::{corrupt, tenant_path};
 use crate::domain::build::{BuilderKey, PinId, Sequence, TargetKey};
 use crate::domain::{Namespace, RunPlatform};
 use crate::error::Error;
@@ -168,8 +168,4 @@ pub fn parse_build_target(row: &[u8]) -> Result<TargetKey, Error> {
         })
     };
     parse().ok_or_else(|| corrupt("the key of a build target is none", row))
-}
-
-fn corrupt(what: &str, row: &[u8]) -> Error {
-    Error::corrupt(format!("{what}: {:?}", String::from_utf8_lossy(row)))
 }

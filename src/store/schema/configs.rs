@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{digest_part, split_digest, tenant_path};
+use super::{corrupt, digest_part, split_digest, tenant_path};
 use crate::domain::{ChainId, ConfigId, Fingerprint};
 use crate::domain::{Digest, Namespace, Timestamp};
 use crate::error::Error;
@@ -296,10 +296,6 @@ fn read_link(bytes: &[u8; LINK]) -> Link {
         id: ConfigId::from_bytes(read),
         made: Revision(u64::from_be_bytes(number)),
     }
-}
-
-fn corrupt(what: &str, row: &[u8]) -> Error {
-    Error::corrupt(format!("{what}: {:?}", row.escape_ascii().to_string()))
 }
 
 #[cfg(test)]

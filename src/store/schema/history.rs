@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{parse_name, tenant_path};
+use super::{corrupt, parse_name, tenant_path};
 use crate::domain::{ImageName, Namespace, Timestamp};
 use crate::error::Error;
 use crate::kv::{Key, Revision, Table, Versioned};
@@ -63,12 +63,7 @@ pub fn parse_history_row(row: &[u8]) -> Result<(ImageName, Revision), Error> {
         let name = rest.strip_suffix(&[0])?;
         Some((name, Revision(u64::from_be_bytes(*made))))
     });
-    let (name, made) = parts.ok_or_else(|| {
-        Error::corrupt(format!(
-            "a history row has no revision: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })?;
+    let (name, made) = parts.ok_or_else(|| corrupt("a history row has no revision", row))?;
     Ok((parse_name(name)?, made))
 }
 
@@ -86,11 +81,8 @@ pub fn deleted_key(namespace: &Namespace, at: Timestamp, name: &ImageName) -> Ke
 
 /// When a name was removed, in milliseconds since 1970, and which.
 pub fn parse_deleted_row(row: &[u8]) -> Result<(u64, ImageName), Error> {
-    let (millis, name) = row.split_first_chunk().ok_or_else(|| {
-        Error::corrupt(format!(
-            "a row of deleted names has no time: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })?;
+    let (millis, name) = row
+        .split_first_chunk()
+        .ok_or_else(|| corrupt("a row of deleted names has no time", row))?;
     Ok((u64::from_be_bytes(*millis), parse_name(name)?))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{digest_part, parse_text, split_digest, tenant_path};
+use super::{corrupt, digest_part, parse_text, split_digest, tenant_path};
 use crate::domain::{LeaseId, Namespace, Resource, Snapshotter, Timestamp};
 use crate::error::Error;
 use crate::kv::{Key, Table};
@@ -65,12 +65,8 @@ pub fn parse_expiring_row(row: &[u8]) -> Result<(Timestamp, LeaseId), Error> {
         let at = Timestamp::new(seconds, u32::from_be_bytes(*nanos)).ok()?;
         Some((at, id))
     };
-    let (at, id) = parse().ok_or_else(|| {
-        Error::corrupt(format!(
-            "a row of leases that expire has no time: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })?;
+    let (at, id) =
+        parse().ok_or_else(|| corrupt("a row of leases that expire has no time", row))?;
     Ok((at, parse_lease(id)?))
 }
 
@@ -135,10 +131,5 @@ pub fn parse_leased_row(row: &[u8]) -> Result<(LeaseId, Resource), Error> {
         };
         Some((lease, resource))
     };
-    parse().ok_or_else(|| {
-        Error::corrupt(format!(
-            "a row of what leases hold makes no sense: {:?}",
-            row.escape_ascii().to_string()
-        ))
-    })
+    parse().ok_or_else(|| corrupt("a row of what leases hold makes no sense", row))
 }
