@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::load::{All, Claims, Everything};
 use super::rows::SeenTarget;
 use super::{AppliedTargets, ApplyTargets, BuildTargets};
-use crate::domain::Namespace;
 use crate::domain::build::{Graph, GraphError, Progress, Source, State, Target, TargetKey};
+use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::{Batch, Guard};
 use crate::store::answered::{Answer, Answered};
@@ -94,63 +94,37 @@ impl<'a> Declared<'a> {
         seen: &All,
     ) -> Result<AppliedTargets, Error> {
         let loaded = &seen.loaded;
-        let mut applied = AppliedTargets {
-            graph_revision: loaded.graph_revision(),
-            ..AppliedTargets::default()
-        };
-        let mut bytes = 0;
-        let mut all: Vec<(Arc<Target>, State)> = Vec::new();
+        let mut plan = Plan::new(batch, namespace);
         for old in &loaded.targets {
             if self.keys.contains(old.target()) {
                 continue;
             }
-            if self.replace_all && old.row.source == *self.source {
-                batch
-                    .delete(old.key(namespace))
-                    .delete(schema::build_claim_key(namespace, old.target()));
-                applied.deleted += 1;
-                continue;
+            match self.replace_all && old.row.source == *self.source {
+                true => plan.forget(old),
+                false => plan.keep(old),
             }
-            bytes += old.bytes;
-            all.push((old.row.target.clone(), old.row.progress.state));
         }
         for (n, target) in self.targets.iter().enumerate() {
-            let old = loaded.get(target.key());
-            let row = match old {
+            match loaded.get(target.key()) {
                 Some(old) if self.is_same(old, target) => {
-                    applied.unchanged += 1;
-                    bytes += old.bytes;
-                    all.push((target.clone(), old.row.progress.state));
-                    continue;
+                    plan.keep(old);
+                    plan.applied.unchanged += 1;
                 }
-                _ => self.row(old, target, seen),
-            };
-            let value = wire::encode_declared_target(&row)
-                .map_err(|refused| refused.at(format!("targets[{n}]")))?;
-            bytes += value.len();
-            all.push((target.clone(), row.progress.state));
-            match old {
-                None => {
-                    batch.put(schema::build_target_key(namespace, target.key()), value);
-                    applied.created += 1;
-                }
-                Some(old) => {
-                    let key = old.key(namespace);
-                    batch
-                        .guard(Guard::Unchanged(key.clone(), old.revision))
-                        .put(key, value);
-                    if is_redefined(&old.row.target, target) {
-                        batch.delete(schema::build_claim_key(namespace, target.key()));
-                    }
-                    applied.updated += 1;
+                old => {
+                    let declared = plan.declare(&self.row(old, target, seen), old);
+                    declared.map_err(|refused| refused.at(format!("targets[{n}]")))?;
                 }
             }
         }
+        let applied = AppliedTargets {
+            graph_revision: loaded.graph_revision(),
+            ..plan.applied
+        };
         if !applied.has_changed() {
             return Ok(applied);
         }
-        within_bytes(bytes)?;
-        Graph::new(all).map_err(Box::new)?;
+        within_bytes(plan.bytes)?;
+        Graph::new(plan.all).map_err(Box::new)?;
         loaded.change(batch, namespace);
         note(batch, &seen.moment);
         if applied.created > 0 {
@@ -180,6 +154,62 @@ impl<'a> Declared<'a> {
             progress,
             updated_at: seen.moment.steady,
         }
+    }
+}
+
+/// What an Apply makes of the targets, and the batch that does it.
+struct Plan<'a> {
+    batch: &'a mut Batch,
+    namespace: &'a Namespace,
+    /// All that there will be.
+    all: Vec<(Arc<Target>, State)>,
+    /// That their records take.
+    bytes: usize,
+    applied: AppliedTargets,
+}
+
+impl<'a> Plan<'a> {
+    fn new(batch: &'a mut Batch, namespace: &'a Namespace) -> Self {
+        Self {
+            batch,
+            namespace,
+            all: Vec::new(),
+            bytes: 0,
+            applied: AppliedTargets::default(),
+        }
+    }
+
+    fn keep(&mut self, old: &SeenTarget) {
+        self.bytes += old.bytes;
+        let row = &old.row;
+        self.all.push((row.target.clone(), row.progress.state));
+    }
+
+    fn forget(&mut self, old: &SeenTarget) {
+        self.batch
+            .delete(old.key(self.namespace))
+            .delete(schema::build_claim_key(self.namespace, old.target()));
+        self.applied.deleted += 1;
+    }
+
+    /// Refuses one whose record takes too much.
+    fn declare(&mut self, row: &TargetRow, old: Option<&SeenTarget>) -> Result<(), Invalid> {
+        let value = wire::encode_declared_target(row)?;
+        self.bytes += value.len();
+        self.all.push((row.target.clone(), row.progress.state));
+        let key = schema::build_target_key(self.namespace, row.target.key());
+        self.batch.put(key.clone(), value);
+        let Some(old) = old else {
+            self.applied.created += 1;
+            return Ok(());
+        };
+        self.applied.updated += 1;
+        self.batch.guard(Guard::Unchanged(key, old.revision));
+        if is_redefined(&old.row.target, &row.target) {
+            let claim = schema::build_claim_key(self.namespace, row.target.key());
+            self.batch.delete(claim);
+        }
+        Ok(())
     }
 }
 
