@@ -149,7 +149,7 @@ impl pb::builders_server::Builders for Service {
         let (metadata, _, request) = request.into_parts();
         let namespace = namespace(&request.namespace, &metadata).map_err(refused)?;
         let key = parse::key(request.key).map_err(refused)?;
-        let pin = parse::pin(&request.pin).map_err(refused)?;
+        let pin = request.pin.parse().map_err(refused)?;
         let builders = self.store.builders();
         let renewed = builders.renew_pin(&namespace, &key, pin).await?;
         Ok(Response::new(pb::RenewPinResponse {
@@ -165,7 +165,7 @@ impl pb::builders_server::Builders for Service {
         let (metadata, _, request) = request.into_parts();
         let namespace = namespace(&request.namespace, &metadata).map_err(refused)?;
         let key = parse::key(request.key).map_err(refused)?;
-        let pin = parse::pin(&request.pin).map_err(refused)?;
+        let pin = request.pin.parse().map_err(refused)?;
         let unpinned = self.store.builders().unpin(&namespace, &key, pin).await?;
         Ok(Response::new(pb::UnpinBuilderResponse {
             changed: unpinned.value,

@@ -4,8 +4,7 @@ use tonic::metadata::MetadataMap;
 use tracing::Span;
 
 use crate::domain::build::{
-    Ages, BuilderKey, Built, Failures, KeepLast, PinId, Policy, Probe, Reach, Removal, Sequence,
-    Token,
+    Ages, BuilderKey, Built, Failures, KeepLast, Policy, Probe, Reach, Removal, Sequence, Token,
 };
 use crate::domain::{Invalid, Namespace};
 use crate::proto::v1 as pb;
@@ -205,10 +204,6 @@ fn failure(
             Err(Invalid::new("error", reason))
         }
     }
-}
-
-pub fn pin(text: &str) -> Result<PinId, Invalid> {
-    text.parse()
 }
 
 pub fn report(
