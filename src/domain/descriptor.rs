@@ -167,6 +167,17 @@ impl Descriptor {
 // === impl MediaType ===
 
 impl MediaType {
+    /// Refuses a text that is none.
+    pub fn check(text: &str) -> Result<(), Invalid> {
+        if text.is_empty() {
+            return Err(Invalid::new("media_type", "must not be empty"));
+        }
+        if text.contains('\0') {
+            return Err(Invalid::new("media_type", "must not contain NUL"));
+        }
+        Ok(())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -176,12 +187,7 @@ impl FromStr for MediaType {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        if text.is_empty() {
-            return Err(Invalid::new("media_type", "must not be empty"));
-        }
-        if text.contains('\0') {
-            return Err(Invalid::new("media_type", "must not contain NUL"));
-        }
+        Self::check(text)?;
         Ok(Self(text.into()))
     }
 }

@@ -39,7 +39,8 @@ impl Labels {
         self.0
     }
 
-    fn check(key: &str, value: &str) -> Result<(), Invalid> {
+    /// Refuses a pair that is too large, and one without a key.
+    pub fn check(key: &str, value: &str) -> Result<(), Invalid> {
         if key.is_empty() {
             return Err(Invalid::new("labels", "must not have an empty key"));
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prost::encoding::decode_varint;
 
 use super::{Stored, schema, wire};
-use crate::domain::{Digest, Image};
+use crate::domain::{Digest, Image, Labels, MediaType, Size, Timestamp};
 use crate::error::Error;
 
 /// A row of an image. Most of them have not been read.
@@ -91,26 +91,26 @@ impl StoredImage {
         Ok(self.image.as_ref().expect("it was put there"))
     }
 
-    /// The fields, if they stand as this release writes them; [`Self::read`] says what is wrong with others.
+    /// The fields, if they stand as this release writes them and may be so; [`Self::read`] says what is wrong with
+    /// others.
     pub fn parts(&self) -> Option<Parts<'_>> {
         // The tags of `imagestore.storage.v1`, in the order of the numbers.
         let mut record = Fields(&self.record);
         let mut v1 = record.message(1)?;
         let mut target = v1.message(1)?;
         let media_type = target.text(1)?;
+        MediaType::check(media_type).ok()?;
         let (digest, []) = schema::split_digest(target.bytes(2)?)? else {
             return None;
         };
-        let size = target.number(3)?;
-        let annotations = target.entries(4)?;
+        let size = Size::try_from(target.number(3)?).ok()?.get();
+        let annotations = target.entries(4, |key, _| !key.is_empty())?;
         let has_more = !target.0.is_empty();
         target.skip_texts()?;
-        let labels = v1.entries(2)?;
+        let labels = v1.entries(2, |key, value| Labels::check(key, value).is_ok())?;
         let created_at = v1.instant(3)?;
         let updated_at = v1.instant(4)?;
-        if v1.has(5, NUMBER) {
-            v1.number(5)?;
-        }
+        v1.some_number(5)?;
         let is_read = record.0.is_empty() && v1.0.is_empty();
         is_read.then_some(Parts {
             name: str::from_utf8(&self.name).ok()?,
@@ -178,6 +178,14 @@ impl<'a> Fields<'a> {
         decode_varint(&mut self.0).ok()
     }
 
+    /// A number, or zero, which is left out.
+    fn some_number(&mut self, field: u32) -> Option<u64> {
+        match self.has(field, NUMBER) {
+            true => self.number(field),
+            false => Some(0),
+        }
+    }
+
     fn bytes(&mut self, field: u32) -> Option<&'a [u8]> {
         if !self.has(field, BYTES) {
             return None;
@@ -205,13 +213,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn entries(&mut self, field: u32) -> Option<Entries<'a>> {
+    fn entries(&mut self, field: u32, may_be: fn(&str, &str) -> bool) -> Option<Entries<'a>> {
         let all = self.0;
         while self.has(field, BYTES) {
             let mut pair = self.message(field)?;
-            pair.some_text(1)?;
-            pair.some_text(2)?;
-            if !pair.0.is_empty() {
+            let (key, value) = (pair.some_text(1)?, pair.some_text(2)?);
+            if !pair.0.is_empty() || !may_be(key, value) {
                 return None;
             }
         }
@@ -221,11 +228,9 @@ impl<'a> Fields<'a> {
     fn instant(&mut self, field: u32) -> Option<&'a [u8]> {
         let encoded = self.bytes(field)?;
         let mut parts = Fields(encoded);
-        for part in [1, 2] {
-            if parts.has(part, NUMBER) {
-                parts.number(part)?;
-            }
-        }
+        let [seconds, nanos] = [parts.some_number(1)?, parts.some_number(2)?];
+        // Negative ones are encoded as the unsigned numbers of the same bits.
+        Timestamp::new(seconds.cast_signed(), u32::try_from(nanos).ok()?).ok()?;
         parts.0.is_empty().then_some(encoded)
     }
 

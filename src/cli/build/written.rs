@@ -1,7 +1,7 @@
 //! Files that people wrote: read whole, where they are files of a size that can be meant.
 
-use std::fs::OpenOptions;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// What a file holds. Fails for what is no regular file, such as a pipe, without waiting for anybody to write to it.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let wrong = |why| format!("cannot read {}: {}", path.display(), system_reason(&why));
+    let wrong = |why| cannot_read(path, &why);
     let at_once = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new()
         .read(true)
@@ -24,19 +24,37 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     if !file.metadata().map_err(wrong)?.is_file() {
         return Err(format!("{} is no regular file", path.display()));
     }
+    read_bounded(path, file)
+}
+
+/// What a file of text holds.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    text(path, read_file(path)?)
+}
+
+/// What a file of text holds that somebody chose by its name: a pipe too, as of a shell's `<(COMMAND)`.
+pub fn read_named(path: &Path) -> Result<String, String> {
+    let file = File::open(path).map_err(|why| cannot_read(path, &why))?;
+    text(path, read_bounded(path, file)?)
+}
+
+fn text(path: &Path, content: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(content).map_err(|_| format!("{} is not UTF-8", path.display()))
+}
+
+fn read_bounded(path: &Path, file: File) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut content)
-        .map_err(wrong)?;
+        .map_err(|why| cannot_read(path, &why))?;
     match content.len() as u64 > MAX_BYTES {
         true => Err(format!("{} has more than 16 MiB", path.display())),
         false => Ok(content),
     }
 }
 
-/// What a file of text holds.
-pub fn read_text(path: &Path) -> Result<String, String> {
-    String::from_utf8(read_file(path)?).map_err(|_| format!("{} is not UTF-8", path.display()))
+fn cannot_read(path: &Path, why: &io::Error) -> String {
+    format!("cannot read {}: {}", path.display(), system_reason(why))
 }
 
 #[cfg(test)]

@@ -21,9 +21,10 @@ use crate::cli::failure::{Exit, Failure, system_reason};
 /// Run a command with an image to build in, which is made first where there is none that is fresh
 ///
 /// `{image}` in the command is the image. Of all who ask for the same builder one makes the image; the others wait,
-/// or go on with the old one. The image is not removed while the command runs. Ends as the command does. What is said
-/// of ages is for a builder that is not there yet; `builder put` changes one that is.
+/// or go on with the old one. The image is not removed while the command runs. Ends as the command does. The policy
+/// that the options tell is for a builder that is not there yet; `builder put` changes that of one that is.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("recipe_id", |option| option.hide(true)))]
 pub struct Exec {
     #[command(flatten)]
     which: Which,

@@ -169,6 +169,15 @@ impl PolicyOptions {
             probe_after: None,
         }
     }
+
+    /// Whether a policy is as far as anything is said of it.
+    fn is_met_by(&self, policy: &BuilderPolicy) -> bool {
+        let said = self.policy();
+        (self.max_age.is_none() || said.max_age == policy.max_age)
+            && (self.refresh_after.is_none() || said.refresh_after == policy.refresh_after)
+            && (self.keep_last.is_none() || said.keep_last == policy.keep_last)
+            && (!self.track_base || policy.track_base_digest)
+    }
 }
 
 // === impl Age ===

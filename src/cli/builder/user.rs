@@ -74,8 +74,15 @@ impl User<'_> {
             Err(status) if status.code() == Code::AlreadyExists => self.get().await?,
             Err(status) => return Err(status.into()),
         };
-        let policy = builder.and_then(|builder| builder.policy);
-        self.tracks_base = policy.is_some_and(|policy| policy.track_base_digest);
+        let stored = builder
+            .and_then(|builder| builder.policy)
+            .unwrap_or_default();
+        if !policy.is_met_by(&stored) {
+            say(
+                "imagestore: the builder is there already, and keeps its policy; imagestore builder put changes it.",
+            );
+        }
+        self.tracks_base = stored.track_base_digest;
         Ok(())
     }
 

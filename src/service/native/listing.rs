@@ -80,8 +80,13 @@ mod tests {
                 let at = at.index(record.len());
                 record[at] = to;
             });
-            if let Ok(encoded) = encoded(stored(changed, 7)) {
-                pb::Image::decode(encoded).unwrap();
+            let read = stored(changed.clone(), 7).read();
+            match encoded(stored(changed, 7)) {
+                Ok(encoded) => {
+                    let message = pb::Image::decode(encoded).unwrap();
+                    prop_assert_eq!(message, wire::image_message(read.unwrap()));
+                }
+                Err(_) => prop_assert!(read.is_err()),
             }
             let cut = record.with(|record| record.truncate(at.index(record.len())));
             prop_assert!(encoded(stored(cut, 7)).is_err());

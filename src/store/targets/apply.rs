@@ -22,10 +22,10 @@ impl BuildTargets<'_> {
     /// another label, or is forgotten, has no claim any more.
     ///
     /// [`Error::Graph`] for one that is named twice, an unknown dependency, a cycle and too many;
-    /// [`Error::GraphChanged`] for another `if_graph_revision`; [`Error::TooLarge`] where more than 21,840 get other
-    /// dependencies or another label, or more than 32,760 are forgotten: only what changes is written, and one batch
-    /// takes no more. Where a row was lost, so that what is declared makes no graph
-    /// any more, this is what declares it again.
+    /// [`Error::GraphChanged`] for another `if_graph_revision`; [`Error::TooLarge`] for more changes than one
+    /// batch takes: of 65,520, a new target takes 1, one that is forgotten or gets other labels or another source 2,
+    /// and one that gets another label or other dependencies 3. Where a row was lost, so that what is declared makes no
+    /// graph any more, this is what declares it again.
     pub async fn apply(
         &self,
         namespace: &Namespace,

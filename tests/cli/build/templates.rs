@@ -1,8 +1,28 @@
 //! Templates that take more than a template may.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
-use crate::harness::run;
+use crate::harness::{Server, run};
+
+#[test]
+fn a_template_is_rendered_wherever_it_stands_and_whatever_the_variables_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join(OsStr::from_bytes(b"d\xff"));
+    fs::create_dir(&image).unwrap();
+    let template =
+        "FROM scratch\nLABEL a={{ a }} b={{ b }} c={{ c.d }} u={{ ('x' * 100000) | uid }}\n";
+    fs::write(image.join("Dockerfile.template"), template).unwrap();
+    fs::write(image.join("changelog"), "t (1.0) x; urgency=low\n").unwrap();
+    let variables = "[variables]\na = inf\nb = 2026-11-22\nc.d = nan\n";
+    fs::write(dir.path().join("imagestore.toml"), variables).unwrap();
+    let server = Server::start();
+    let scanned = server.run(["build".as_ref(), "scan".as_ref(), dir.path().as_os_str()]);
+    let told = scanned.told(0);
+    assert!(told.contains("no number in [uids]"), "{told:.500}");
+    assert!(told.len() < 10_000, "{}", told.len());
+}
 
 #[test]
 fn a_template_that_takes_too_much_is_named_and_ends_nothing_but_its_own_rendering() {

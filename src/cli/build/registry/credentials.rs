@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::cli::build::written::read_text;
+use crate::cli::build::written::read_named;
 
 /// Passwords by registry, or by the beginning of a path in one. Those that a helper program keeps are not among them.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Credentials {
     pub fn left_behind() -> Self {
         let mut all = Self::default();
         for file in files(&|name| std::env::var_os(name)) {
-            let text = read_text(&file).unwrap_or_default();
+            let text = read_named(&file).unwrap_or_default();
             for (place, login) in Self::parse(&text).0 {
                 all.0.entry(place).or_insert(login);
             }

@@ -6,6 +6,7 @@ use minijinja::{Environment, Error, ErrorKind};
 
 use super::reference::Reference;
 use super::template::{Settings, Shared, asked};
+use crate::cli::build::process::clipped;
 use crate::domain::Invalid;
 use crate::domain::build::TargetName;
 
@@ -32,7 +33,8 @@ pub fn add(environment: &mut Environment<'static>, settings: &Settings, shared: 
     environment.add_filter("uid", move |user: String| match uids.get(&user) {
         Some(id) => id.to_string(),
         None => {
-            let warning = format!("user {user:?} has no number in [uids], and goes by name");
+            let shown = clipped(&user);
+            let warning = format!("user {shown:?} has no number in [uids], and goes by name");
             asked(&warnings).warnings.insert(warning);
             user
         }

@@ -33,6 +33,7 @@ pub type Engine<'a> = &'a mut dyn FnMut(&Order) -> Result<Answer, String>;
 /// A template to render, and what it is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
+    #[serde(with = "as_bytes")]
     dir: PathBuf,
     settings: Settings,
     /// By the name of the target.
@@ -44,6 +45,7 @@ pub struct Order {
 pub struct Settings {
     registry: String,
     namespace: String,
+    #[serde(with = "as_toml")]
     pub variables: BTreeMap<String, toml::Value>,
     pub uids: BTreeMap<String, u32>,
 }
@@ -75,7 +77,7 @@ struct Written(Vec<u8>);
 /// How many instructions of the template engine a template may take.
 const FUEL: u64 = 1_000_000;
 /// What a template may write.
-const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 64 << 20;
 /// How often a template is rendered while it keeps asking for further labels.
 const MAX_ROUNDS: usize = 20;
 
@@ -187,9 +189,53 @@ impl Order {
         }
     }
 
+    /// Whether it is the first about its template: labels come with those that follow.
+    pub fn begins_a_template(&self) -> bool {
+        self.labels.is_empty()
+    }
+
     /// The template.
     pub fn path(&self) -> PathBuf {
         self.dir.join(TEMPLATE)
+    }
+}
+
+/// A path, which need not be UTF-8.
+mod as_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        path.as_os_str().as_bytes().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(OsString::from_vec(Vec::deserialize(from)?).into())
+    }
+}
+
+/// Values as they were written down: JSON has no dates and no infinity, and another reading of numbers.
+mod as_toml {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+    use toml::Value;
+
+    pub fn serialize<S: Serializer>(
+        values: &BTreeMap<String, Value>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = toml::to_string(values).map_err(ser::Error::custom)?;
+        text.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<String, Value>, D::Error> {
+        toml::from_str(&String::deserialize(from)?).map_err(de::Error::custom)
     }
 }
 
@@ -295,4 +341,33 @@ fn undefined(dir: &Path, why: &Error, names: &BTreeSet<String>) -> String {
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     format!("{told} (not among [variables]: {})", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn an_order_arrives_as_it_was_given() {
+        let variables = "a = inf\nb = -nan\nc = -9815901.228912301\nd = 2026-11-22T10:00:00Z\n\
+                         e = [1, 'x', [true]]\nf.g = 'é'\nh = 10:00:00\ni = 9223372036854775807\n";
+        let order = Order {
+            dir: OsStr::from_bytes(b"/d\xff").into(),
+            settings: Settings {
+                registry: "r".to_owned(),
+                namespace: "n".to_owned(),
+                variables: toml::from_str(variables).unwrap(),
+                uids: BTreeMap::from([("u".to_owned(), 7)]),
+            },
+            labels: BTreeMap::from([("l".to_owned(), "l:1".to_owned())]),
+        };
+        let line = serde_json::to_string(&order).unwrap();
+        let arrived: Order = serde_json::from_str(&line).unwrap();
+        assert_eq!(arrived.path(), order.path());
+        assert_eq!(format!("{arrived:?}"), format!("{order:?}"));
+        assert!(!line.contains('\n'), "an order is a line");
+    }
 }

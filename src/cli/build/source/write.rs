@@ -149,8 +149,11 @@ pub(super) fn commit(changes: &[Change], staged: Vec<Staged>) -> Result<(), Stri
         }
         let dirs: BTreeSet<&Path> = changes.iter().filter_map(|it| it.path.parent()).collect();
         dirs.into_iter().try_for_each(|dir| {
-            let synced = File::open(dir).and_then(|dir| dir.sync_all());
-            synced.map_err(|why| cannot_write(dir, &why))
+            match File::open(dir).and_then(|dir| dir.sync_all()) {
+                // Some file systems sync no folders.
+                Err(why) if why.kind() == io::ErrorKind::InvalidInput => Ok(()),
+                synced => synced.map_err(|why| cannot_write(dir, &why)),
+            }
         })
     };
     let Err(mut told) = put_all() else {
