@@ -8,14 +8,15 @@ use crate::domain::{Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::Batch;
 use crate::store::answered::Answered;
-use crate::store::claims::{SeenClaim, note};
+use crate::store::claims::note;
 use crate::store::edit::Decision;
 use crate::store::wire::TargetRow;
 use crate::store::{At, schema};
 
 impl BuildTargets<'_> {
-    /// Has all that is selected and in error be built again, but for what somebody is at; all or none. Durable when it
-    /// returns.
+    /// Has all that is selected and in error be built again; all or none. Durable when it returns.
+    ///
+    /// Nobody is at what is in error: a failure ends the claim, and what failed is not handed out.
     ///
     /// [`Error::Invalid`] for more than [`Self::MAX_RESET`].
     pub async fn reset(
@@ -26,7 +27,7 @@ impl BuildTargets<'_> {
         let look = Everything {
             store: self.store,
             namespace,
-            claims: Claims::All,
+            claims: Claims::None,
         };
         let turns = [schema::build_graph_key(namespace)];
         let once = request.request.as_ref().filter(|_| !request.validate_only);
@@ -50,11 +51,8 @@ fn plan(
     request: &ResetTargets,
     seen: &All,
 ) -> Result<Vec<TargetKey>, Error> {
-    let now = seen.moment.steady;
     let is_meant = |target: &&SeenTarget| {
-        target.row.progress.state == State::Error
-            && target.is_selected(&request.selector)
-            && SeenClaim::live(seen.claims.get(target.target()), now).is_none()
+        target.row.progress.state == State::Error && target.is_selected(&request.selector)
     };
     let meant: Vec<&SeenTarget> = seen.loaded.targets.iter().filter(is_meant).collect();
     let (many, most) = (meant.len(), BuildTargets::MAX_RESET);
@@ -73,10 +71,9 @@ fn plan(
         };
         let row = TargetRow {
             progress,
-            updated_at: now,
+            updated_at: seen.moment.steady,
             ..(*target.row).clone()
         };
-        seen.claim(namespace, target.target()).guard(batch);
         rewrite(batch, namespace, target, &row)?;
     }
     if !meant.is_empty() {

@@ -9,7 +9,7 @@ on_every_engine![
     success_goes_on_under_the_claim_where_asked_and_failure_ends_it,
     who_is_at_what_changes_is_told_so,
     what_is_declared_the_same_keeps_its_claim,
-    a_reset_passes_over_what_somebody_is_at,
+    what_fails_is_let_go_of_and_a_reset_leaves_what_somebody_is_at,
     tokens_only_grow,
 ];
 
@@ -186,13 +186,37 @@ async fn what_is_declared_the_same_keeps_its_claim(on: &On) {
         .unwrap();
 }
 
-async fn a_reset_passes_over_what_somebody_is_at(on: &On) {
-    on.declare("a; b; c; d").await;
-    for key in ["a", "b", "c"] {
-        on.bring(key, State::Error).await;
+async fn what_fails_is_let_go_of_and_a_reset_leaves_what_somebody_is_at(on: &On) {
+    use EventKind::{BuildFailed, BuildOk, PublishFailed, VerifyFailed, VerifyOk};
+    on.declare("a; b; c; d; e").await;
+    let claimed = async |key: &str, kinds: &[EventKind]| {
+        let claimed = on.claimed("w", &Work::ALL).await;
+        assert_eq!(short(claimed.entry.target.key()), key);
+        for kind in kinds {
+            let request = TransitionTarget {
+                token: Some(token(&claimed)),
+                keep_claim: true,
+                ..TransitionTarget::new(key_of(key), event(*kind))
+            };
+            let told = on.store.build_targets().transition(&ns(), &request).await;
+            let is_held = told.unwrap().value.entry.claim.is_some();
+            assert_eq!(is_held, !event(*kind).is_failure(), "{kind}");
+        }
+        token(&claimed)
+    };
+    let mut late = Vec::new();
+    for (key, kinds) in [
+        ("a", &[BuildFailed][..]),
+        ("b", &[BuildOk, VerifyFailed]),
+        ("c", &[BuildOk, VerifyOk, PublishFailed]),
+    ] {
+        late.push((key, claimed(key, kinds).await));
     }
-    let claimed = on.claimed("w", BUILD).await;
-    assert_eq!(short(claimed.entry.target.key()), "d");
+    let held = [
+        ("d", claimed("d", &[BuildOk]).await),
+        ("e", claimed("e", &[]).await),
+    ];
+    let before = [on.entry("d").await, on.entry("e").await];
     let reset = async |selector| {
         let request = ResetTargets {
             selector,
@@ -205,15 +229,21 @@ async fn a_reset_passes_over_what_somebody_is_at(on: &On) {
             .unwrap()
             .value
     };
-    assert_eq!(line(&reset(globbed("[ad]:*")).await), "a");
-    let before = on.entry("a").await.progress;
+    assert_eq!(line(&reset(globbed("[ade]:*")).await), "a");
+    let progress = on.entry("a").await.progress;
     assert_eq!(
-        (before.attempts, before.last_error.as_deref()),
+        (progress.attempts, progress.last_error.as_deref()),
         (1, Some("exit code 1"))
     );
     assert_eq!(line(&reset(all()).await), "b c");
     assert_eq!(line(&reset(all()).await), "");
-    on.keep("d", token(&claimed)).await.unwrap();
+    assert_eq!([on.entry("d").await, on.entry("e").await], before);
+    for (key, token) in held {
+        on.keep(key, token).await.unwrap();
+    }
+    for (key, token) in late {
+        assert!(is_aborted(&on.keep(key, token).await), "{key}");
+    }
 }
 
 async fn tokens_only_grow(on: &On) {
