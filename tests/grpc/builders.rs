@@ -53,7 +53,7 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
 
 struct Agent {
     builders: BuildersClient<Channel>,
-    _server: Server,
+    server: Server,
 }
 
 impl Agent {
@@ -61,7 +61,7 @@ impl Agent {
         let server = Server::start().await;
         Self {
             builders: BuildersClient::new(server.channel().await),
-            _server: server,
+            server,
         }
     }
 

@@ -3,8 +3,9 @@
 use super::*;
 
 #[tokio::test]
-async fn what_is_wrong_in_a_request_is_named() {
+async fn what_is_wrong_in_a_request_is_named_and_nothing_is_written() {
     let mut agent = Agent::with_builder().await;
+    let before = agent.server.state().await;
     let mut refused = Vec::new();
     let base = |base: &str| pb::BuilderKey {
         base: base.to_owned(),
@@ -233,4 +234,6 @@ async fn what_is_wrong_in_a_request_is_named() {
             Some(field),
         );
     }
+    assert_eq!(agent.server.state().await, before, "nothing is written");
+    assert!(!agent.server.stderr().contains("panicked"));
 }
