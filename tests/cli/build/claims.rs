@@ -4,6 +4,7 @@ use std::fs;
 
 use jiff::Timestamp;
 use rustix::process::{Signal, kill_process_group};
+use serde_json::Value;
 
 use super::site::{Site, states, targets};
 use super::workers::{DIAMOND, diamond, edges, pid, well};
@@ -180,4 +181,50 @@ fn a_push_that_nobody_told_of_is_found_by_another_daemons_worker_and_never_overw
         site.scan(&server);
         assert_eq!(states(&server)["a@1.0"], "published", "{second}");
     }
+}
+
+#[test]
+fn so_many_commands_as_asked_for_run_at_once_and_no_more_targets_are_taken_v15() {
+    // vieter's agent asked for as much as if nothing ran.
+    let (server, site) = (Server::start(), Site::new());
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        site.image(name, "1.0", &[]);
+        let gate = format!("while [ ! -e \"$D/go-{name}@1.0\" ]; do sleep 0.02; done");
+        site.hook(name, &gate);
+    }
+    site.scan(&server);
+    let worker = site.worker(&server, "here", &["run", "-j", "2"]);
+    let noted = |what: &str| -> Vec<String> {
+        let log = site.log().into_iter();
+        log.filter(|(noted, ..)| noted == what)
+            .map(|(_, target, _)| target)
+            .collect()
+    };
+    for done in 0..names.len() {
+        let begun = names.len().min(done + 2);
+        eventually("the next is begun", || noted("start").len() >= begun);
+        let is_held = |target: &&Value| target.get("claim").is_some();
+        let targets = targets(&server);
+        assert_eq!(targets.values().filter(is_held).count(), begun - done);
+        let next = &noted("start")[done];
+        fs::write(site.path(&format!("go-{next}")), "").unwrap();
+        eventually("it is built", || {
+            states(&server)
+                .values()
+                .filter(|state| *state == "verified")
+                .count()
+                > done
+        });
+    }
+    well(worker.ended());
+    let mut running = 0;
+    let at_once = site.log().into_iter().map(|(what, ..)| {
+        match what.as_str() {
+            "start" => running += 1,
+            _ => running -= 1,
+        }
+        running
+    });
+    assert_eq!(at_once.max(), Some(2));
 }

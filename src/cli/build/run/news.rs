@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_moment_that_the_server_names_is_not_slept_through_nor_waited_for_too_long_v15() {
+    fn the_moment_that_the_server_names_is_not_slept_through_nor_waited_for_too_long() {
         for has_news in [true, false] {
             let soon = patience(&idle(1, Some(0)), has_news).unwrap();
             assert_eq!(soon, LATE);
