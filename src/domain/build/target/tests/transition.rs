@@ -151,8 +151,8 @@ fn what_is_told_twice_changes_nothing() {
 }
 
 #[test]
-fn a_published_tag_is_not_moved_d3() {
-    // docker-pkg moved `latest` at every publish, and overwrote any other whenever the registry did not answer 200.
+fn a_published_tag_is_not_moved() {
+    // docker-pkg overwrote it whenever the registry did not answer 200.
     let published = Progress {
         published: Some(digest("old")),
         ..in_state(State::Published)
