@@ -348,6 +348,7 @@ fn prune_takes_what_is_old_and_neither_the_newest_nor_what_is_used() {
         removed,
         format!("debian:13 on linux/amd64 removed\n{newest} stays at here\n")
     );
+    assert_eq!(shop.daemon(), 1, "whoever forgot it removes it");
     assert_eq!(shop.server.print(["builder", "ls"]).lines().count(), 1);
 }
 

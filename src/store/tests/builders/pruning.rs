@@ -9,7 +9,7 @@ on_every_engine![
     where_the_newer_ones_are_lost_the_last_one_stays,
     a_prune_keeps_what_it_is_told_to,
     what_was_removed_goes_and_what_is_in_use_comes_back,
-    what_nobody_builds_any_more_goes_to_the_last_image_v13,
+    the_last_image_of_what_nobody_builds_any_more_is_named_when_it_is_forgotten_v13,
 ];
 
 fn within(places: &[&str]) -> PruneBuilder {
@@ -158,7 +158,7 @@ async fn what_was_removed_goes_and_what_is_in_use_comes_back(on: &On) {
     );
 }
 
-async fn what_nobody_builds_any_more_goes_to_the_last_image_v13(on: &On) {
+async fn the_last_image_of_what_nobody_builds_any_more_is_named_when_it_is_forgotten_v13(on: &On) {
     // vieter kept the newest for ever, and removed nothing while no job ended.
     on.put_builder(policy(60, None)).await;
     on.build_in("reg").await;
