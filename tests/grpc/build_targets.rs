@@ -3,6 +3,8 @@
 mod refused;
 mod watching;
 
+use std::collections::BTreeMap;
+
 use imagestore::proto::v1 as pb;
 use imagestore::proto::v1::build_targets_client::BuildTargetsClient;
 use imagestore::proto::v1::claim_next_response::Result as Found;
@@ -118,7 +120,10 @@ async fn a_target_is_claimed_built_verified_and_published() {
     use pb::TargetEvent::{BuildOk, PublishOk, VerifyOk};
     use pb::TargetWork::{Build, Publish, Verify};
     let mut targets = Targets::new().await;
-    let applied = targets.declare("b@2<-a; a").await;
+    let mut declared = apply("b@2<-a; a");
+    let labels = BTreeMap::from([("team".to_owned(), "base".to_owned())]);
+    declared.targets[1].labels = labels.clone();
+    let applied = targets.calls.apply(declared).await.unwrap().into_inner();
     assert_eq!(
         (applied.created, applied.graph_revision),
         (2, applied.revision)
@@ -129,6 +134,7 @@ async fn a_target_is_claimed_built_verified_and_published() {
     let target = claimed.target.unwrap();
     let spec = target.spec.unwrap();
     assert_eq!((spec.name.as_str(), spec.label.as_str()), ("a", "a:1"));
+    assert_eq!(spec.labels, labels);
     let held = target.claim.unwrap();
     assert_eq!(
         (held.holder.as_str(), held.ttl.unwrap().seconds),
@@ -136,6 +142,7 @@ async fn a_target_is_claimed_built_verified_and_published() {
     );
     let stored = targets.get("a@1").await;
     assert_eq!(stored.claim.as_ref(), Some(&held));
+    assert_eq!(stored.spec.unwrap().labels, labels);
     assert_eq!(stored.etag, stored.revision.to_string());
 
     let status = targets
