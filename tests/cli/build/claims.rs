@@ -1,6 +1,8 @@
 //! Who has a target: claims of workers that are slow, sleep, or are killed.
 
 use std::fs;
+use std::io::{BufRead, BufReader, pipe};
+use std::process::Stdio;
 
 use jiff::Timestamp;
 use rustix::process::{Signal, kill_process_group};
@@ -227,4 +229,35 @@ fn so_many_commands_as_asked_for_run_at_once_and_no_more_targets_are_taken_v15()
         running
     });
     assert_eq!(at_once.max(), Some(2));
+}
+
+#[test]
+fn who_is_given_one_that_is_in_doubt_looks_first_and_puts_it_off_until_that_can_be_told() {
+    let (server, site) = (Server::start(), Site::new());
+    site.image("a", "1.0", &[]);
+    let exists = fs::read_to_string(site.path("exists")).unwrap();
+    fs::write(site.path("exists"), "echo the daemon is down >&2; exit 1").unwrap();
+    well(site.build(&server, &["scan", "--source", "test"]));
+    let (reader, writer) = pipe().unwrap();
+    let mut worker = {
+        let mut command = site.command(&server, "here", &["run"]);
+        command.stdout(Stdio::null()).stderr(writer);
+        command.spawn().unwrap()
+    };
+    let mut told = BufReader::new(reader).lines().map(Result::unwrap);
+    let put_off = told.find(|line| line.contains("put off"));
+    assert!(
+        put_off
+            .as_ref()
+            .is_some_and(|line| line.contains("whether it is here is not known")),
+        "{put_off:?}"
+    );
+    assert_eq!(site.log(), []);
+    // It is there by now.
+    fs::write(site.path("daemon/a@1.0"), "").unwrap();
+    fs::write(site.path("exists"), exists).unwrap();
+    told.for_each(drop);
+    assert!(worker.wait().unwrap().success());
+    assert_eq!(states(&server)["a@1.0"], "verified");
+    assert_eq!(site.log(), []);
 }

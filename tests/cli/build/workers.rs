@@ -248,7 +248,6 @@ fn a_scan_takes_only_a_sure_no_for_missing() {
     );
     assert_eq!(states(&server)["a@1.0"], "built");
     assert_eq!(targets(&server)["b@1.0"]["is_in_doubt"], true);
-    // Whoever is given one that is in doubt looks first, and puts it off while nobody can say.
     let ran = site.build(
         &server,
         &["scan", "--source", "test", "--dry-run", "-o", "json"],
