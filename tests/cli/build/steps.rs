@@ -54,6 +54,34 @@ fn what_was_built_is_verified_by_one_command_and_published_by_another() {
 }
 
 #[test]
+fn a_push_that_ends_well_and_leaves_nothing_in_the_registry_has_failed() {
+    let Some(yard) = Yard::open() else { return };
+    project(&yard);
+    let more = format!("registry = {:?}\nlocation = \"here\"\n", yard.host);
+    let config = yard.config("images/imagestore.toml", &more);
+    let mended = fs::read_to_string(&config).unwrap();
+    let push = mended.lines().find(|line| line.starts_with("push = "));
+    fs::write(&config, mended.replace(push.unwrap(), "push = [\"true\"]")).unwrap();
+    let server = Server::start();
+    done(build(&server, &yard, &["scan", "."]));
+    let arguments = ["run", ".", "--publish", "--select", "base:*"];
+    let ran = build(&server, &yard, &arguments);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let state = |state: &str| ("base@1.0".to_owned(), state.to_owned());
+    let all = states(&server, &yard);
+    assert!(all.contains(&state("error")), "{all:?}");
+    let said = "the push went well, but the registry does not have it";
+    assert!(ran.stderr.contains(said), "{ran:?}");
+    assert!(!yard.has("base", "1.0"));
+
+    fs::write(&config, mended).unwrap();
+    done(build(&server, &yard, &["reset"]));
+    done(build(&server, &yard, &arguments));
+    let all = states(&server, &yard);
+    assert!(all.contains(&state("published")), "{all:?}");
+}
+
+#[test]
 fn plain_dockerfiles_are_built_in_the_order_of_their_from_lines() {
     let Some(yard) = Yard::open() else { return };
     // The one that is built on the other comes first by name.
