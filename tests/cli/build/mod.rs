@@ -5,6 +5,7 @@ mod claims;
 mod directories;
 mod ending;
 mod real;
+mod shop;
 pub mod site;
 mod steps;
 mod templates;
