@@ -1,8 +1,10 @@
 //! Images to build in: made by one of all who ask, used until they are too old, and kept while they are used.
 
 use std::fs;
+use std::io::{BufRead, BufReader, pipe};
 use std::process::Stdio;
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
@@ -109,6 +111,36 @@ fn it_ends_as_its_command_does() {
 }
 
 #[test]
+fn who_asks_twice_does_not_wait_for_a_command_that_does_not_end_when_asked_to() {
+    let shop = Shop::open("60s");
+    let script = format!(
+        "trap '' TERM INT; : > {:?}; while [ -d {:?} ]; do sleep 0.02; done",
+        shop.file("up"),
+        shop.file("")
+    );
+    let (reader, writer) = pipe().unwrap();
+    let mut running = {
+        let mut command = shop.command(&[], &["sh", "-c", &script]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(writer).spawn().unwrap()
+    };
+    eventually("it runs", || shop.file("up").exists());
+    let ask = || kill_process(Pid::from_child(&running), Signal::INT).unwrap();
+    ask();
+    let mut told = BufReader::new(reader).lines().map(Result::unwrap);
+    assert!(told.any(|line| line == "imagestore: ending; once more ends it at once."));
+    assert_eq!(
+        shop.show()["pins"].as_array().unwrap().len(),
+        1,
+        "it is deaf"
+    );
+    ask();
+    eventually("it ends", || running.try_wait().unwrap().is_some());
+    assert_eq!(running.wait().unwrap().code(), Some(137));
+    assert!(shop.show().get("pins").is_none());
+}
+
+#[test]
 fn a_recipe_that_fails_makes_no_image_and_the_old_one_does_where_that_is_allowed_v7() {
     let shop = Shop::open("60s");
     let first = shop.image(&["--max-age", "0"]);
@@ -128,6 +160,52 @@ fn a_recipe_that_fails_makes_no_image_and_the_old_one_does_where_that_is_allowed
     // Who makes one all the same is not held up by the failure.
     shop.no_hook();
     assert_ne!(shop.image(&["--force"]), first);
+}
+
+/// Waits until what is held by renewals has lasted for longer than without.
+fn outlasts(what: impl Fn() -> Value) {
+    let deadline = || -> Timestamp { what()["deadline"].as_str().unwrap().parse().unwrap() };
+    let first = deadline();
+    eventually("its time is over, and it is held", || {
+        Timestamp::now() > first && deadline() > Timestamp::now()
+    });
+}
+
+#[test]
+fn an_image_that_takes_longer_than_a_claim_lasts_is_made_once_and_kept_while_it_is_used() {
+    let shop = Shop::open("3s");
+    shop.hook(": > \"$D/up\"; while [ -d \"$D\" ] && [ ! -e \"$D/go\" ]; do sleep 0.02; done");
+    let script = format!(
+        "D={:?}; : > \"$D/used\"; while [ -d \"$D\" ] && [ ! -e \"$D/end\" ]; do sleep 0.02; done; echo {{image}}",
+        shop.file("")
+    );
+    let mut making = shop.command(&[], &["sh", "-c", &script]);
+    let making = making.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let making = making.spawn().unwrap();
+    eventually("it is made", || shop.file("up").exists());
+    let token = shop.show()["claim"]["token"].clone();
+    outlasts(|| {
+        let claim = shop.show()["claim"].clone();
+        assert_eq!(claim["token"], token);
+        claim
+    });
+    fs::write(shop.file("go"), "").unwrap();
+    eventually("it is used", || shop.file("used").exists());
+    let pin = shop.show()["pins"][0]["id"].clone();
+    outlasts(|| {
+        let pins = shop.show()["pins"].clone();
+        assert_eq!(pins[0]["id"], pin);
+        pins[0].clone()
+    });
+    fs::write(shop.file("end"), "").unwrap();
+    let ran: Ran = making.wait_with_output().unwrap().into();
+    assert_eq!(
+        (ran.code, ran.stderr.contains("lost")),
+        (0, false),
+        "{ran:?}"
+    );
+    assert_eq!(shop.builds(), 1);
+    assert_eq!(shop.show()["generations"][0]["image"], ran.stdout.trim());
 }
 
 #[test]
