@@ -33,6 +33,7 @@ pub fn read_text(path: &Path) -> Result<String, String> {
 }
 
 /// What a file of text holds that somebody chose by its name: a pipe too, as of a shell's `<(COMMAND)`.
+#[cfg(feature = "registry")]
 pub fn read_named(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|why| cannot_read(path, &why))?;
     text(path, read_bounded(path, file)?)
