@@ -2,7 +2,7 @@
 
 use super::answer::About;
 use super::change::tell_base;
-use super::rows::{LookAt, Part, Standing};
+use super::rows::{LookAt, Standing};
 use super::{AcquireBuilder, Acquired, Acquisition, Builders, Pinned};
 use crate::domain::Namespace;
 use crate::domain::build::{
@@ -10,9 +10,9 @@ use crate::domain::build::{
 };
 use crate::error::Error;
 use crate::kv::Batch;
+use crate::store::At;
 use crate::store::answered::Answered;
 use crate::store::edit::Decision;
-use crate::store::{At, schema};
 
 impl Builders<'_> {
     /// Says what a caller who needs an image does: use one, build one, or wait. Of all who ask one is told to build; the
@@ -26,19 +26,16 @@ impl Builders<'_> {
         namespace: &Namespace,
         request: &AcquireBuilder,
     ) -> Result<At<Acquired>, Error> {
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::All,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::all(namespace, &request.key);
         let once = request.request.as_ref().filter(|_| !request.validate_only);
-        let acquired = self.store.edit(&turns, &look, once, |seen| {
-            let id = self.new_pin(seen);
-            decide_acquire(request, seen, id)
-        });
-        Ok(acquired.await?.map(About::told))
+        let acquired = self
+            .store
+            .edit(&look.turns(), &look, once, |seen| {
+                let id = self.new_pin(seen);
+                decide_acquire(request, seen, id)
+            })
+            .await?;
+        Ok(acquired.map(About::told))
     }
 
     /// An id that no pin of the builder ever had, as good as surely.

@@ -1,16 +1,16 @@
 //! Putting a builder, and noting where its images are.
 
 use super::answer::About;
-use super::rows::{LookAt, Part, Standing};
+use super::rows::{LookAt, Standing};
 use super::{BuilderPut, Builders, ConfirmRemoved, Confirmed, PutBuilder, ReportBuilder, Reported};
 use crate::domain::{Digest, Invalid, Namespace};
 use crate::error::Error;
 use crate::kv::{Batch, Revision};
+use crate::store::At;
 use crate::store::answered::Answered;
 use crate::store::claims::next_token;
 use crate::store::edit::Decision;
 use crate::store::wire::{self, BuilderRow};
-use crate::store::{At, schema};
 
 impl Builders<'_> {
     /// Creates a builder, or changes its policy; what it has stays. The first write creates the namespace. Durable when
@@ -22,18 +22,13 @@ impl Builders<'_> {
         namespace: &Namespace,
         request: &PutBuilder,
     ) -> Result<At<BuilderPut>, Error> {
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::Own,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::own(namespace, &request.key);
         let once = request.request.as_ref().filter(|_| !request.validate_only);
         let put = self
             .store
-            .edit(&turns, &look, once, |seen| decide_put(request, seen));
-        Ok(put.await?.map(Answered::into_value))
+            .edit(&look.turns(), &look, once, |seen| decide_put(request, seen))
+            .await?;
+        Ok(put.map(Answered::into_value))
     }
 
     /// Notes where images were found, or not, and what the base is now. Only what is certainly absent is dropped, with
@@ -51,18 +46,15 @@ impl Builders<'_> {
             let reason = format!("has {many} entries, more than {most}");
             return Err(Invalid::new("observations", reason).into());
         }
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::All,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::all(namespace, &request.key);
         let once = request.request.as_ref().filter(|_| !request.validate_only);
         let reported = self
             .store
-            .edit(&turns, &look, once, |seen| decide_report(request, seen));
-        Ok(reported.await?.map(About::told))
+            .edit(&look.turns(), &look, once, |seen| {
+                decide_report(request, seen)
+            })
+            .await?;
+        Ok(reported.map(About::told))
     }
 
     /// Notes what became of the attempt to remove a copy: one that is gone is dropped, as for [`Self::report`]; one in
@@ -74,15 +66,9 @@ impl Builders<'_> {
         namespace: &Namespace,
         request: &ConfirmRemoved,
     ) -> Result<At<Confirmed>, Error> {
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::All,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::all(namespace, &request.key);
         self.store
-            .edit_always(&turns, &look, |seen| decide_confirm(request, seen))
+            .edit_always(&look.turns(), &look, |seen| decide_confirm(request, seen))
             .await
     }
 }

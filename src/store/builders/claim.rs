@@ -1,7 +1,7 @@
 //! What is done under a claim or a pin: handing in, giving back, renewing.
 
 use super::answer::About;
-use super::rows::{LookAt, Part, Standing, subject};
+use super::rows::{LookAt, Standing, subject};
 use super::{AbandonBuilder, Builders, CompleteBuilder, Completed, Pinned};
 use crate::domain::build::{BuilderKey, Claim, ClaimRefused, Failures, Moment, Pin, PinId, Token};
 use crate::domain::{Namespace, Timestamp};
@@ -55,19 +55,16 @@ impl Builders<'_> {
         namespace: &Namespace,
         request: &CompleteBuilder,
     ) -> Result<At<Completed>, Error> {
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::All,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::all(namespace, &request.key);
         let once = request.request.as_ref();
-        let completed = self.store.edit(&turns, &look, once, |seen| {
-            let id = self.new_pin(seen);
-            decide_complete(request, seen, id)
-        });
-        Ok(completed.await?.map(About::told))
+        let completed = self
+            .store
+            .edit(&look.turns(), &look, once, |seen| {
+                let id = self.new_pin(seen);
+                decide_complete(request, seen, id)
+            })
+            .await?;
+        Ok(completed.map(About::told))
     }
 
     /// Gives a claim back without an image; after a failure nobody is told to build until the time that it returns, if
@@ -79,18 +76,15 @@ impl Builders<'_> {
         namespace: &Namespace,
         request: &AbandonBuilder,
     ) -> Result<At<Option<Timestamp>>, Error> {
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::Own,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::own(namespace, &request.key);
         let once = request.request.as_ref();
         let abandoned = self
             .store
-            .edit(&turns, &look, once, |seen| decide_abandon(request, seen));
-        Ok(abandoned.await?.map(About::told))
+            .edit(&look.turns(), &look, once, |seen| {
+                decide_abandon(request, seen)
+            })
+            .await?;
+        Ok(abandoned.map(About::told))
     }
 
     /// Gives a claim its whole time again. Durable when it returns.
@@ -102,12 +96,7 @@ impl Builders<'_> {
         key: &BuilderKey,
         token: Token,
     ) -> Result<At<Claim>, Error> {
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::Own,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::own(namespace, key);
         let decide = |seen: &Standing| {
             seen.own()?;
             let mut batch = seen.batch();
@@ -115,7 +104,7 @@ impl Builders<'_> {
             let value = renewed.map_err(|refused| seen.refused(refused))?;
             Ok(Decision { batch, value })
         };
-        self.store.edit_always(&turns, &look, decide).await
+        self.store.edit_always(&look.turns(), &look, decide).await
     }
 
     /// Gives a pin its whole time again. Durable when it returns.

@@ -1,12 +1,12 @@
 //! Deciding which images may go.
 
-use super::rows::{LookAt, Part, Standing};
+use super::rows::{LookAt, Standing};
 use super::{Builders, Judged, PruneBuilder, Pruned};
 use crate::domain::Namespace;
 use crate::domain::build::{Generation, Generations, Prune, PruneDecision, Reach};
 use crate::error::Error;
+use crate::store::At;
 use crate::store::edit::Decision;
-use crate::store::{At, schema};
 
 impl Builders<'_> {
     /// Decides which images may go within the caller's reach, and why the others stay. The copies that may are retired:
@@ -19,15 +19,9 @@ impl Builders<'_> {
         namespace: &Namespace,
         request: &PruneBuilder,
     ) -> Result<At<Pruned>, Error> {
-        let key = &request.key;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::All,
-        };
-        let turns = [schema::builder_claim_key(namespace, key)];
+        let look = LookAt::all(namespace, &request.key);
         self.store
-            .edit_always(&turns, &look, |seen| decide_prune(request, seen))
+            .edit_always(&look.turns(), &look, |seen| decide_prune(request, seen))
             .await
     }
 }

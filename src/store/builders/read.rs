@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::rows::{LookAt, Part, entry};
+use super::rows::{LookAt, entry};
 use super::{BuilderEntry, Builders, StoredBuilder};
 use crate::domain::Namespace;
 use crate::domain::build::BuilderKey;
@@ -21,11 +21,7 @@ impl Builders<'_> {
         key: &BuilderKey,
     ) -> Result<At<StoredBuilder>, Error> {
         let snapshot = self.store.snapshot().await?;
-        let look = LookAt {
-            namespace,
-            key,
-            part: Part::All,
-        };
+        let look = LookAt::all(namespace, key);
         let seen = look.look(&self.store.view(&*snapshot)).await?;
         let (own, revision) = seen.own()?;
         Ok(At {

@@ -8,7 +8,7 @@ use crate::domain::build::{
 };
 use crate::domain::{Namespace, Timestamp};
 use crate::error::{Error, Subject};
-use crate::kv::{Revision, Rows, Table, Versioned};
+use crate::kv::{Key, Revision, Rows, Table, Versioned};
 use crate::store::claims::{ClaimPlace, SeenClaim};
 use crate::store::edit::{Look, View};
 use crate::store::epoch::Known;
@@ -28,6 +28,29 @@ pub enum Part {
     Own,
     /// Also its generations and its pins.
     All,
+}
+
+impl<'a> LookAt<'a> {
+    pub fn own(namespace: &'a Namespace, key: &'a BuilderKey) -> Self {
+        Self {
+            namespace,
+            key,
+            part: Part::Own,
+        }
+    }
+
+    pub fn all(namespace: &'a Namespace, key: &'a BuilderKey) -> Self {
+        Self {
+            namespace,
+            key,
+            part: Part::All,
+        }
+    }
+
+    /// Who writes about a builder takes turns with others who do.
+    pub fn turns(&self) -> [Key; 1] {
+        [schema::builder_claim_key(self.namespace, self.key)]
+    }
 }
 
 /// A builder as a write sees it.

@@ -29,6 +29,7 @@ mod watch;
 mod watched;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Mutex;
 
 use futures::StreamExt;
@@ -201,4 +202,24 @@ fn name(name: &str) -> ImageName {
 
 fn one(name: &str) -> ImageQuery {
     ImageQuery::all(Scope::One(namespace(name)))
+}
+
+/// Has a write wait with its commit until others are done; `None` where it has nothing to commit.
+async fn overtaken<A, B>(
+    kv: &Faulty<Memory>,
+    slow: impl Future<Output = A>,
+    fast: impl Future<Output = B>,
+) -> Option<(A, B)> {
+    let until = Arc::new(tokio::sync::Notify::new());
+    kv.plan(0, Fault::Stall(until.clone()));
+    let mut slow = pin!(slow);
+    while kv.is_planned() {
+        if futures::poll!(&mut slow).is_ready() {
+            return None;
+        }
+        tokio::task::yield_now().await;
+    }
+    let fast = fast.await;
+    until.notify_one();
+    Some((slow.await, fast))
 }

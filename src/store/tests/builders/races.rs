@@ -1,7 +1,5 @@
 //! Writes that overtake each other, and writes that fail.
 
-use std::pin::pin;
-
 use super::*;
 
 /// A change to a builder with two images, that somebody makes a third of.
@@ -226,26 +224,6 @@ async fn beside(kv: Arc<dyn Kv>) -> On {
     let on = On::kv(kv, None).await;
     on.at(1005);
     on
-}
-
-/// Has a write wait with its commit until others are done; `None` where it has nothing to commit.
-async fn overtaken<A, B>(
-    kv: &Faulty<Memory>,
-    slow: impl Future<Output = A>,
-    fast: impl Future<Output = B>,
-) -> Option<(A, B)> {
-    let until = Arc::new(tokio::sync::Notify::new());
-    kv.plan(0, Fault::Stall(until.clone()));
-    let mut slow = pin!(slow);
-    while kv.is_planned() {
-        if futures::poll!(&mut slow).is_ready() {
-            return None;
-        }
-        tokio::task::yield_now().await;
-    }
-    let fast = fast.await;
-    until.notify_one();
-    Some((slow.await, fast))
 }
 
 #[tokio::test]

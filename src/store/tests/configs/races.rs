@@ -213,26 +213,6 @@ async fn beside(kv: Arc<dyn Kv>) -> On {
     On::kv(kv, None).await
 }
 
-/// Has a write wait with its commit until another one is done; `None` where it has nothing to commit.
-async fn overtaken<A, B>(
-    kv: &Faulty<Memory>,
-    slow: impl Future<Output = A>,
-    fast: impl Future<Output = B>,
-) -> Option<(A, B)> {
-    let until = Arc::new(tokio::sync::Notify::new());
-    kv.plan(0, Fault::Stall(until.clone()));
-    let mut slow = pin!(slow);
-    while kv.is_planned() {
-        if futures::poll!(&mut slow).is_ready() {
-            return None;
-        }
-        tokio::task::yield_now().await;
-    }
-    let fast = fast.await;
-    until.notify_one();
-    Some((slow.await, fast))
-}
-
 #[tokio::test]
 async fn a_write_that_is_overtaken_does_what_it_would_have_done_afterwards() {
     let mut pairs = 0;

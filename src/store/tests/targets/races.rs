@@ -1,7 +1,5 @@
 //! Writes that overtake each other, and writes that fail.
 
-use std::pin::pin;
-
 use super::*;
 
 /// A change to [`family`].
@@ -223,26 +221,6 @@ async fn state(on: &On) -> String {
         .build_order(&ns(), &self::all())
         .await;
     format!("{}\n{:?}", all.join("\n"), order.unwrap().value.value)
-}
-
-/// Has a write wait with its commit until another one is done; `None` where it has nothing to commit.
-async fn overtaken<A, B>(
-    kv: &Faulty<Memory>,
-    slow: impl Future<Output = A>,
-    fast: impl Future<Output = B>,
-) -> Option<(A, B)> {
-    let until = Arc::new(tokio::sync::Notify::new());
-    kv.plan(0, Fault::Stall(until.clone()));
-    let mut slow = pin!(slow);
-    while kv.is_planned() {
-        if futures::poll!(&mut slow).is_ready() {
-            return None;
-        }
-        tokio::task::yield_now().await;
-    }
-    let fast = fast.await;
-    until.notify_one();
-    Some((slow.await, fast))
 }
 
 /// What two changes answer one after the other, and what is there then.
